@@ -1,0 +1,179 @@
+"""Who gets which name: every URL once, every name once, in the list's order, in bounded memory."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from downloader import naming
+from downloader.errors import StopRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SPILL = 32_768
+"""Entries a `SeenSet` keeps in memory (about 100 bytes each) before they move to disk."""
+
+
+class SeenSet:
+    """A set of texts that grows on disk, not in memory: it answers whether a text is new.
+
+    Texts are kept as 128-bit digests; up to ``limit`` of the newest stay in memory, the others lie in a temporary
+    SQLite database that vanishes with the process. Raises `errors.StopRun` when that cannot grow.
+    """
+
+    def __init__(self, *, limit: int = SPILL) -> None:
+        self._limit = limit
+        self._recent: set[bytes] = set()
+        self._database: sqlite3.Connection | None = None
+
+    def add(self, text: str) -> bool:
+        """Add ``text`` and return whether it was not there before."""
+        digest = _digest(text)
+        if digest in self._recent or self._spilled(digest):
+            return False
+        self._recent.add(digest)
+        if len(self._recent) >= self._limit:
+            self._spill()
+        return True
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._recent.clear()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def __contains__(self, text: str) -> bool:
+        digest = _digest(text)
+        return digest in self._recent or self._spilled(digest)
+
+    def _spilled(self, digest: bytes) -> bool:
+        if self._database is None:
+            return False
+        row = self._database.execute("SELECT 1 FROM seen WHERE digest = ?", (digest,)).fetchone()
+        return row is not None
+
+    def _spill(self) -> None:
+        try:
+            if self._database is None:
+                # An empty name is SQLite's for a private file that is deleted when closed.
+                self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+                self._database.execute("PRAGMA journal_mode = OFF")
+                self._database.execute("PRAGMA synchronous = OFF")
+                self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
+            # Sorted, so that neighbours of the tree are written together; one transaction for all.
+            self._database.execute("BEGIN")
+            self._database.executemany(
+                "INSERT OR IGNORE INTO seen VALUES (?)", ((digest,) for digest in sorted(self._recent))
+            )
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StopRun(f"the temporary folder cannot hold the list of what was seen: {error}") from error
+        self._recent.clear()
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+@dataclass(slots=True)
+class _Entry:
+    url: str
+    want: str | None = None
+    notify: Callable[[], None] | None = None
+    ended: bool = False
+
+
+class NameLedger:
+    """Gives each item its name, so that of two that want one name the later in the list gets the other.
+
+    Items `enter` in the list's order. One whose name is known (from the list or its URL) gets it as soon as all
+    before it have theirs, which is at once in most lists. One whose name only its response tells holds back those
+    behind it until it has said its `want`, is dropped, or somebody loses patience (`overtake`); held back means
+    that their bytes wait in their part files, not that they wait with their downloads.
+    """
+
+    def __init__(self, *, limit: int = SPILL) -> None:
+        self._taken = SeenSet(limit=limit)
+        self._waiting: OrderedDict[int, _Entry] = OrderedDict()
+        self._given: dict[int, str] = {}
+
+    def enter(self, index: int, url: str, want: str | None) -> str | None:
+        """Register item ``index`` and return its name if that is settled already."""
+        if want is not None and not self._waiting:
+            return self.claim(want, url)
+        self._waiting[index] = _Entry(url, want)
+        return None
+
+    def want(self, index: int, name: str, url: str) -> str | None:
+        """Say which name item ``index`` wants now; return the name it gets, or None while others come first."""
+        entry = self._waiting.get(index)
+        if entry is None:
+            return self.claim(name, url)
+        entry.want = name
+        self._settle()
+        return self._given.pop(index, None)
+
+    def given(self, index: int) -> str | None:
+        """Take the name that item ``index`` has been given in the meantime, or None."""
+        return self._given.pop(index, None)
+
+    def watch(self, index: int, notify: Callable[[], None]) -> None:
+        """Call ``notify`` once when the name of the waiting item ``index`` is settled."""
+        self._waiting[index].notify = notify
+
+    def drop(self, index: int) -> None:
+        """Item ``index`` has ended: a name known beforehand stays its own, an unknown one holds nobody back."""
+        entry = self._waiting.get(index)
+        if entry is not None:
+            if entry.want is None:
+                del self._waiting[index]
+            entry.ended = True
+            self._settle()
+        self._given.pop(index, None)
+
+    def yield_place(self, index: int) -> None:
+        """Item ``index`` will take long: nobody waits for its name any more."""
+        entry = self._waiting.get(index)
+        if entry is not None and entry.want is None:
+            del self._waiting[index]
+            self._settle()
+
+    def overtake(self, index: int) -> None:
+        """Stop waiting for all that come before ``index`` and have not said a name."""
+        for earlier in list(self._waiting):
+            if earlier >= index:
+                break
+            if self._waiting[earlier].want is None:
+                del self._waiting[earlier]
+        self._settle()
+
+    def claim(self, name: str, url: str) -> str:
+        """Take ``name``, or where it is taken the variant of it that belongs to ``url``."""
+        if self._taken.add(naming.key(name)):
+            return name
+        for digits in (8, 16):
+            variant = naming.collided(name, url, digits=digits)
+            if self._taken.add(naming.key(variant)):
+                return variant
+        return variant
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._taken.close()
+
+    def _settle(self) -> None:
+        while self._waiting:
+            index, entry = next(iter(self._waiting.items()))
+            if entry.want is None:
+                return
+            del self._waiting[index]
+            name = self.claim(entry.want, entry.url)
+            if not entry.ended:
+                self._given[index] = name
+                if entry.notify is not None:
+                    entry.notify()

@@ -1,0 +1,201 @@
+"""A run for a person or a script at a console: listeners, bars, signals and the exit code around an `Engine`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+import gevent
+
+from downloader import sources as lists
+from downloader.engine import Engine
+from downloader.errors import Interrupted, StopRun
+from downloader.progress import Bars, can_draw
+from downloader.records import FailedList, Json, LogFile
+from downloader.report import Counters, Level, Lines, summary
+from downloader.streams import stdin_chunks, stream_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from downloader.errors import GdlError
+    from downloader.items import BadItem, Item, Listener
+    from downloader.options import Options
+
+TICK = 0.125
+"""Seconds between two drawings of the bars."""
+
+
+class ExitCode(IntEnum):
+    """What the process says at its end."""
+
+    OK = 0
+    """Every item was saved or skipped."""
+    FAILED = 1
+    """At least one item failed."""
+    USAGE = 2
+    """The command line is wrong."""
+    STOPPED = 3
+    """The run was stopped: nothing could be written any more."""
+    SIGHUP = 129
+    SIGINT = 130
+    SIGTERM = 143
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Display:
+    """What a run shows and writes besides its files."""
+
+    quiet: bool = False
+    verbose: bool = False
+    progress: Literal["auto", "bars", "lines", "none"] = "auto"
+    as_json: bool = False
+    failed: str | None = None
+    """Path of the list of failed lines."""
+    log_file: str | None = None
+
+    def level(self, *, bars: bool) -> Level:
+        """Return how much the lines tell."""
+        if self.quiet:
+            return Level.QUIET
+        if self.verbose:
+            return Level.VERBOSE
+        return Level.BARS if bars or self.progress == "none" else Level.PLAIN
+
+
+def download_all(sources: Sequence[str], options: Options, display: Display) -> ExitCode:
+    """Download what ``sources`` list, showing it as ``display`` says. Raises `errors.UsageError` before it starts."""
+    with ExitStack() as stack:
+        return _Run(sources, options, display, stack).perform()
+
+
+class _Run:
+    def __init__(self, sources: Sequence[str], options: Options, display: Display, stack: ExitStack) -> None:
+        self._sources = sources
+        self._options = options
+        self._display = display
+        self._code: ExitCode | None = None
+        self._counters = Counters()
+        self._listeners: list[Listener] = [self._counters]
+        self._failed = stack.enter_context(FailedList(display.failed)) if display.failed else None
+        if self._failed is not None:
+            self._listeners.append(self._failed)
+        if display.log_file is not None:
+            self._listeners.append(stack.enter_context(LogFile(display.log_file)))
+        if display.as_json:
+            self._listeners.append(Json(_Guarded(sys.stdout.buffer, self._closed).write))
+        self.engine = Engine(options, listeners=self._listeners)
+        self._bars = self._make_bars()
+        if self._bars is not None:
+            stack.callback(self._bars.close)
+        self._listeners.append(Lines(self._say, display.level(bars=self._bars is not None)))
+
+    def _make_bars(self) -> Bars | None:
+        display = self._display
+        wanted = display.progress == "bars" or (display.progress == "auto" and can_draw(sys.stderr))
+        if display.quiet or not wanted:
+            return None
+        counts = [lists.count(source) if source != lists.STDIN else None for source in self._sources]
+        known = [count for count in counts if count is not None]
+        expected = sum(known) if len(known) == len(counts) else None
+        return Bars(self.engine.tally, self.engine.running, stream=sys.stderr, expected=expected)
+
+    def perform(self) -> ExitCode:
+        for number, code, name in (
+            (signal.SIGINT, ExitCode.SIGINT, "Ctrl-C"),
+            (signal.SIGTERM, ExitCode.SIGTERM, "SIGTERM"),
+            (signal.SIGHUP, ExitCode.SIGHUP, "SIGHUP"),
+        ):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                gevent.signal_handler(number, self._interrupt, code, name)
+        if self._options.insecure:
+            self._warn("--insecure: TLS certificates are not checked, anybody on the way can read and change files")
+        started = time.monotonic()
+        ticker = gevent.spawn(self._tick) if self._bars is not None else None
+        try:
+            self.engine.run(self._items())
+        finally:
+            if ticker is not None:
+                ticker.kill()
+            if self._bars is not None:
+                self._bars.close()
+        self._summarise(time.monotonic() - started)
+        return self._exit_code()
+
+    def _items(self) -> Iterator[Item | BadItem]:
+        return lists.read(self._sources, stdin_chunks=stdin_chunks, stream_chunks=stream_chunks, warn=self._warn)
+
+    def _tick(self) -> None:
+        while self._bars is not None:
+            self._bars.tick(time.monotonic())
+            gevent.sleep(TICK)
+
+    def _interrupt(self, code: ExitCode, name: str) -> None:
+        if self._code is not None:  # the second one: at once
+            if self._bars is not None:
+                self._bars.close()
+            os._exit(code)
+        self._code = code
+        self.engine.stop(Interrupted(f"stopped by {name}"))
+
+    def _summarise(self, elapsed: float) -> None:
+        if self._display.quiet:
+            if self.engine.stopped is not None:
+                self._say(f"gdl: {_stopped(self.engine.stopped)}")
+            return
+        stopped = None if self.engine.stopped is None else _stopped(self.engine.stopped)
+        path = self._display.failed
+        for line in summary(self.engine.tally, self._counters, elapsed, stopped=stopped, failed_list=path):
+            self._say(line)
+
+    def _exit_code(self) -> ExitCode:
+        if self._code is not None:
+            return self._code
+        if self.engine.stopped is not None:
+            return ExitCode.STOPPED
+        return ExitCode.FAILED if self.engine.tally.failed else ExitCode.OK
+
+    def _warn(self, message: str) -> None:
+        for listener in self._listeners:
+            listener.warned(message)
+
+    def _say(self, line: str) -> None:
+        if self._bars is not None:
+            self._bars.print(line)
+            return
+        with suppress(OSError):  # nobody reads standard error any more: the files matter more
+            print(line, file=sys.stderr, flush=True)
+
+    def _closed(self, error: OSError) -> None:
+        self.engine.stop(StopRun(f"standard output cannot be written: {error.strerror}"))
+
+
+class _Guarded:
+    """A binary stream whose first failed write is told once; what comes after goes nowhere."""
+
+    def __init__(self, stream: BinaryIO, closed: Callable[[OSError], None]) -> None:
+        self._stream: BinaryIO | None = stream
+        self._closed = closed
+
+    def write(self, data: bytes) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+        except OSError as error:
+            self._stream = None
+            # What Python flushes at its exit goes nowhere instead of failing again.
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._closed(error)
+
+
+def _stopped(reason: GdlError) -> str:
+    return str(reason) if isinstance(reason, Interrupted) else f"stopped: {reason}"

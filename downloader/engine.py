@@ -1,0 +1,298 @@
+"""One greenlet per item: reads items while there is room, starts what the scheduler lets start, emits results.
+
+Flow: ``items`` are read by one feeder greenlet, at most `window` ahead of their results. Each is settled at once
+where that needs no request (a bad line, a duplicate, a file that exists), else queued; the scheduler says which
+start, and each of those gets a greenlet that lives until its result, waiting without a slot between its tries.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent.event import Event
+from gevent.hub import Waiter
+
+from downloader import errors, naming, results, trust, urls
+from downloader.claims import NameLedger, SeenSet
+from downloader.cookies import CookieFile
+from downloader.items import BadItem, Running, Tally
+from downloader.retry import Retry
+from downloader.schedule import Scheduler
+from downloader.transfer import Context, Download, Skip
+from downloader.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from downloader.items import Item, Listener, Result
+    from downloader.options import Options
+
+BREATH = 64
+"""Items settled without a request in a row before other greenlets get their turn."""
+
+
+def window(options: Options) -> int:
+    """Return how many items may be under way at once: running, queued, waiting for a try or for a name."""
+    return max(64, 4 * options.jobs)
+
+
+class Engine:
+    """A run. ``tally`` and ``running`` may be read at any time; ``listeners`` hear of everything else.
+
+    ``stopped`` is None, or the reason why the run ended before its list.
+    """
+
+    def __init__(self, options: Options, *, listeners: Sequence[Listener] = ()) -> None:
+        self.options = options
+        self.tally = Tally()
+        self.running: dict[int, Running] = {}
+        self.stopped: errors.GdlError | None = None
+        self._listeners = listeners
+        self._scheduler = Scheduler(jobs=options.jobs, per_host=options.per_host)
+        self._seen = SeenSet()
+        self._context: Context
+        self._pending: dict[int, tuple[Item, str | None, str | None]] = {}
+        self._greenlets: dict[int, gevent.Greenlet[..., None]] = {}
+        self._grants: dict[int, Waiter[None]] = {}
+        self._live = 0
+        self._window = window(options)
+        self._room = Event()
+        self._over = Event()
+        self._feeder: gevent.Greenlet[..., None] | None = None
+        self._fed = False
+        self._alarm: Any = None
+        self._alarm_at = 0.0
+
+    def run(self, items: Iterable[Item | BadItem]) -> None:
+        """Download ``items`` and return when each that was read has its result. Blocks the calling greenlet.
+
+        Raises `errors.UsageError` where an option's file cannot be used; everything else ends in results.
+        """
+        options = self.options
+        template = naming.Template(options.name) if options.name else None
+        cookies = CookieFile(options.cookies, now=time.time()) if options.cookies else None
+        with trust.bundle(options.cacert) as cainfo:
+            transport = Transport(options, cainfo=cainfo)
+            self._context = Context(options, transport, NameLedger(), cookies, template)
+            try:
+                self._feeder = gevent.spawn(self._feed, items)
+                self._over.wait()
+                # The feeder's own exception (a bug, or one of the caller's iterator) belongs to the caller.
+                self._feeder.get()
+            finally:
+                gevent.killall([*([self._feeder] if self._feeder else []), *self._greenlets.values()])
+                transport.close()
+                self._context.ledger.close()
+                self._seen.close()
+
+    def stop(self, reason: errors.GdlError) -> None:
+        """End the run: start nothing, interrupt what runs, and give every item read so far its result."""
+        if self.stopped is not None:
+            return
+        self.stopped = reason
+        if self._feeder is not None:
+            self._feeder.kill(block=False)
+        for index in self._scheduler.drain():
+            if index in self._pending:
+                item, _, _ = self._pending.pop(index)
+                self._emit(results.failed(item, self._interruption()))
+        current = gevent.getcurrent()
+        for greenlet in list(self._greenlets.values()):
+            if greenlet is not current:
+                greenlet.kill(self._interruption(), block=False)
+
+    def _interruption(self) -> errors.Interrupted:
+        return errors.Interrupted(f"not done: the run was stopped ({self.stopped})")
+
+    # The feeder.
+
+    def _feed(self, items: Iterable[Item | BadItem]) -> None:
+        iterator = iter(items)
+        try:
+            unbroken = 0
+            for item in iterator:
+                before = self._live
+                self._admit(item)
+                unbroken = unbroken + 1 if self._live == before else 0
+                if unbroken >= BREATH:
+                    unbroken = 0
+                    gevent.sleep(0)
+                while self._live >= self._window:
+                    self._room.clear()
+                    self._room.wait()
+            self.tally.exhausted = True
+        except errors.StopRun as error:
+            self.stop(error)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+            self._fed = True
+            self._check_over()
+
+    def _check_over(self) -> None:
+        if self._fed and not self._live:
+            self._over.set()
+
+    def _admit(self, item: Item | BadItem) -> None:
+        self.tally.read += 1
+        self._live += 1
+        if isinstance(item, BadItem):
+            self._emit(results.bad(item))
+            return
+        try:
+            # The same URL under two names the user chose is two files.
+            if not self._seen.add(f"{item.url} {item.name}" if item.name else item.url):
+                raise Skip("duplicate")
+            context = self._context
+            known = naming.known_beforehand(
+                explicit=item.name, template=context.template, url=item.url, index=item.index
+            )
+            name = context.ledger.enter(item.index, item.url, known)
+            if name is not None:
+                if self.options.existing == "skip" and (path := context.existing(name, item.url)):
+                    raise Skip("exists", path)
+                if self.options.dry_run:
+                    raise Skip("dry run", context.path(name))
+        except Skip as skip:
+            self._emit(results.skipped(item, skip.reason, skip.path))
+        except errors.ItemError as error:
+            self._emit(results.failed(item, error))
+        else:
+            self._pending[item.index] = item, known, name
+            self._scheduler.add(item.index, urls.host_key(item.url))
+            self._pump()
+
+    # Slots.
+
+    def _pump(self) -> None:
+        """Start what may start now, and set the alarm for what may start later."""
+        if self.stopped is not None:
+            return
+        now = time.monotonic()
+        for index in self._scheduler.start(now):
+            grant = self._grants.pop(index, None)
+            if grant is not None:
+                gevent.get_hub().loop.run_callback(grant.switch, None)
+            elif index in self._pending:
+                self._greenlets[index] = gevent.spawn(self._run_item, *self._pending.pop(index))
+        due = self._scheduler.next_time()
+        if due is not None and (self._alarm is None or due < self._alarm_at):
+            self._set_alarm(due, now)
+
+    def _set_alarm(self, due: float, now: float) -> None:
+        if self._alarm is not None:
+            self._alarm.close()
+        self._alarm_at = due
+        self._alarm = timer = gevent.get_hub().loop.timer(max(0.001, due - now))
+        timer.start(self._ring)
+
+    def _ring(self) -> None:
+        self._alarm.close()
+        self._alarm = None
+        self._pump()
+
+    # One item.
+
+    def _run_item(self, item: Item, known: str | None, name: str | None) -> None:
+        running = Running(item, started=time.monotonic(), name=known or naming.from_url(item.url))
+        download = Download(self._context, item, running, known, name)
+        try:
+            if self.stopped is not None:  # between its grant and its first step
+                raise self._interruption()
+            self._attempt_all(item, running, download)
+            result = results.saved(item, running, download.progress, download.publish())
+        except Skip as skip:
+            result = results.skipped(item, skip.reason, skip.path, running, download.progress)
+        except errors.StopRun as error:
+            result = results.failed(item, error, running, download.progress)
+            self.stop(error)
+        except errors.ItemError as error:
+            result = results.failed(item, error, running, download.progress)
+        except Exception as bug:  # the one place: a bug costs its item, not the run
+            result = results.failed(item, _internal(bug), running, download.progress)
+        finally:
+            download.abandon()
+            self._greenlets.pop(item.index, None)
+        self._emit(result)
+
+    def _attempt_all(self, item: Item, running: Running, download: Download) -> None:
+        """Try until it works. Raises what ends the item otherwise; on return and on raising no slot is held."""
+        limit = self.options.max_time
+        deadline = None if limit is None else running.started + limit
+        retry = Retry(self.options.retries)
+        while True:
+            running.attempts = retry.attempt
+            failure = self._attempt_once(item, running, download, deadline)
+            if failure is None:
+                return
+            again = retry.next(failure)
+            if again is None:
+                raise failure
+            delay = again.delay(failure, random.random())  # noqa: S311 jitter, no secret
+            if deadline is not None and time.monotonic() + delay >= deadline:
+                raise failure
+            self._wait_for_retry(item, download, failure, delay, retry.attempt)
+            retry = again
+
+    def _attempt_once(
+        self, item: Item, running: Running, download: Download, deadline: float | None
+    ) -> errors.ItemError | None:
+        self.running[item.index] = running
+        try:
+            download.check_beforehand()
+            download.attempt(deadline)
+        except errors.ItemError as error:
+            return error
+        finally:
+            del self.running[item.index]
+            self.tally.received += running.received
+            self._scheduler.finish(item.index)
+            self._pump()
+        return None
+
+    def _wait_for_retry(
+        self, item: Item, download: Download, failure: errors.ItemError, delay: float, attempt: int
+    ) -> None:
+        now = time.monotonic()
+        if failure.retry_after:
+            host = urls.host_key(download.progress.final_url or item.url)
+            self._scheduler.hold(host, now + failure.retry_after)
+        self._context.ledger.yield_place(item.index)
+        for listener in self._listeners:
+            listener.retrying(item, failure, delay, attempt)
+        waiter: Waiter[None] = Waiter()
+        self._grants[item.index] = waiter
+        self._scheduler.add(item.index, urls.host_key(item.url), not_before=now + delay)
+        self.tally.waiting += 1
+        try:
+            self._pump()
+            waiter.get()
+        finally:
+            self.tally.waiting -= 1
+            self._grants.pop(item.index, None)
+
+    def _emit(self, result: Result) -> None:
+        tally = self.tally
+        if result.status == "saved":
+            tally.saved += 1
+            tally.bytes += result.bytes
+        elif result.status == "skipped":
+            tally.skipped += 1
+        else:
+            tally.failed += 1
+        for listener in self._listeners:
+            listener.finished(result)
+        self._live -= 1
+        if self._live < self._window:
+            self._room.set()
+        self._check_over()
+
+
+def _internal(bug: Exception) -> errors.InternalError:
+    error = errors.InternalError(f"gdl has a bug: {type(bug).__name__}: {bug}")
+    error.__cause__ = bug
+    return error

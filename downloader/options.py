@@ -1,0 +1,79 @@
+"""The settings of a run: one frozen value, checked when it is made, handed to whoever needs it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Literal
+
+from downloader._version import __version__
+from downloader.errors import UsageError
+
+Existing = Literal["skip", "overwrite", "rename"]
+HttpVersion = Literal["auto", "1.0", "1.1", "2", "3"]
+
+MEDIA = ("image/*", "video/*", "audio/*")
+USER_AGENT = f"gdl/{__version__}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to download. Raises `UsageError` when a value makes no sense, naming its option."""
+
+    output: str = "."
+    """The folder files are saved in; made when the first file needs it."""
+    jobs: int = 16
+    """Most transfers in flight at once, over all hosts."""
+    per_host: int | None = None
+    """Most transfers in flight to one host (scheme, name and port); None for no bound but ``jobs``."""
+    retries: int = 5
+    """How many times an item is tried again after a failure that may pass."""
+    timeout: float = 30.0
+    """Seconds without a byte, or without a connection, after which an attempt is given up."""
+    max_time: float | None = None
+    """Seconds one item may take as a whole, tries and waits included."""
+    existing: Existing = "skip"
+    """What to do where the final name exists already."""
+    name: str | None = None
+    """Template for file names; None for the server's or the URL's name."""
+    accept: tuple[str, ...] = MEDIA
+    """Media types to save, each ``type/subtype`` with ``*`` for any."""
+    min_size: int | None = None
+    """Smallest file to save, in bytes."""
+    max_size: int | None = None
+    """Largest file to save, in bytes."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Request headers for every item; hidden from ``repr`` because they may hold credentials."""
+    user_agent: str = USER_AGENT
+    referer: str | None = None
+    cookies: str | None = None
+    """Path of a cookie file in Netscape format."""
+    netrc: bool = False
+    """Take credentials from ``~/.netrc``."""
+    proxy: str | None = field(default=None, repr=False)
+    """Proxy URL (http, https, socks4, socks4a, socks5, socks5h); None for the environment's, "" for none."""
+    insecure: bool = False
+    """Accept any TLS certificate, and redirects from https to http."""
+    cacert: str | None = None
+    """PEM file with certificates to trust besides certifi's."""
+    http_version: HttpVersion = "auto"
+    dry_run: bool = False
+    """Ask, decide and name, but write nothing."""
+
+    def __post_init__(self) -> None:
+        for option, value in (("--jobs", self.jobs), ("--per-host", self.per_host)):
+            if value is not None and value < 1:
+                raise UsageError(f"{option} must be at least 1, not {value}")
+        if self.retries < 0:
+            raise UsageError(f"--retries must not be negative, not {self.retries}")
+        for option, seconds in (("--timeout", self.timeout), ("--max-time", self.max_time)):
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise UsageError(f"{option} must be more than 0 seconds, not {seconds:g}")
+        if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
+            raise UsageError(f"--min-size {self.min_size} is larger than --max-size {self.max_size}")
+        for pattern in self.accept:
+            if pattern.count("/") != 1 or any(c in pattern for c in " ;,"):
+                raise UsageError(f"--accept takes types like image/* or audio/flac, not {pattern!r}")
+        for option, path in (("--cookies", self.cookies), ("--cacert", self.cacert)):
+            if path is not None and not os.access(path, os.R_OK):
+                raise UsageError(f"{option}: cannot read {path}")

@@ -1,0 +1,237 @@
+"""What a run leaves for programs and for later: JSON Lines, the list of what failed, the log file.
+
+``--json`` and ``--log-file`` never hold credentials; ``--failed`` holds the input as it came, so only its owner may
+read it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import tempfile
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
+
+from downloader.errors import StopRun, UsageError
+from downloader.items import Listener
+from downloader.report import failure
+from downloader.text import escaped, format_duration, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from downloader.errors import ItemError
+    from downloader.items import Item, Result
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str)
+
+
+def as_mapping(result: Result) -> dict[str, object]:
+    """Return the fields ``--json`` prints, in their order; ``elapsed`` is in seconds to the millisecond."""
+    error = result.error
+    return {
+        "url": result.url,
+        "final_url": result.final_url,
+        "status": result.status,
+        "reason": result.reason,
+        "path": result.path,
+        "bytes": result.bytes,
+        "sha256": result.sha256,
+        "content_type": result.content_type,
+        "http_status": result.http_status,
+        "attempts": result.attempts,
+        "elapsed": round(result.elapsed, 3),
+        "error": None if error is None else {"kind": error.kind, "message": str(error)},
+        "source": result.source,
+        "line": result.line,
+        "extra": None if result.extra is None else dict(result.extra),
+    }
+
+
+def as_json(result: Result) -> bytes:
+    r"""Return a result as one line of JSON in UTF-8 (RFC 8259), newline included.
+
+    A byte of a path that is no UTF-8 comes out as an escaped lone surrogate, from which ``os.fsencode`` restores
+    it. What could drive a terminal is escaped too.
+    """
+    mapping = as_mapping(result)
+    try:
+        text = _ENCODER.encode(mapping)
+    except (ValueError, TypeError):  # NaN is no JSON, though Python reads it from a list; or keys that are no text
+        text = _ENCODER.encode({**mapping, "extra": _plain(mapping["extra"])})
+    return escaped(text).encode() + b"\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Json(Listener):
+    """``--json``: each result as a line of UTF-8, handed to ``write`` as it finishes."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+
+    def finished(self, result: Result) -> None:
+        """Write the result."""
+        self._write(as_json(result))
+
+
+class FailedList(Listener):
+    """``--failed``: the input of what failed, in a form that can be fed back in.
+
+    It is written to a file beside its path and takes its place in `close`, so the list may be one of the run's
+    ``sources`` and survives a kill. Raises `UsageError` where it cannot be written.
+    """
+
+    def __init__(self, path: str, *, sources: Sequence[str] = ()) -> None:
+        self._shown = self._path = path
+        self._is_source = any(_is_same(source, path) for source in sources)
+        self._temporary: str | None = None
+        self._error: OSError | None = None
+        try:
+            self._file = self._open()
+        except OSError as error:
+            raise UsageError(f"--failed: cannot write {path}: {error.strerror}") from error
+
+    def _open(self) -> BinaryIO:
+        try:
+            mode = os.stat(self._path or ".").st_mode
+        except FileNotFoundError:
+            mode = stat.S_IFREG
+        if not stat.S_ISREG(mode):  # a pipe or a device takes what comes; a folder is refused here
+            return open(self._path, "wb")
+        self._path = os.path.realpath(self._path)
+        descriptor, self._temporary = tempfile.mkstemp(prefix=".gdl-failed.", dir=os.path.dirname(self._path))
+        return open(descriptor, "wb")  # mode 0600, by mkstemp
+
+    def finished(self, result: Result) -> None:
+        """Write the item's input, if it failed."""
+        if result.status != "failed" or self._error is not None:
+            return
+        text = result.text or (result.url or "").encode()
+        try:
+            if text:
+                self._file.write(text + b"\n")
+                self._file.flush()
+        except OSError as error:
+            self._error = error
+
+    def close(self, *, exhausted: bool = True) -> bool:
+        """Put the list in its place and tell whether it was; may be called again.
+
+        With ``exhausted`` false, for a run that did not read its sources to their end, a list that is a source of
+        the run stays as it was: it still holds the lines that were not read. Leaving the context without a call
+        counts as such a run. Raises `StopRun` if writing failed.
+        """
+        if self._file.closed:
+            return False
+        self._error = _closed(self._file, self._error)
+        keep = self._error is not None or (self._is_source and not exhausted)
+        try:
+            if self._temporary is not None:
+                if keep:
+                    os.unlink(self._temporary)
+                else:
+                    os.replace(self._temporary, self._path)
+        except OSError as error:
+            self._error = error
+        if self._error is not None:
+            raise StopRun(f"--failed: cannot write {self._shown}: {self._error.strerror}") from self._error
+        return not keep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(exhausted=False)
+
+
+class LogFile(Listener):
+    """``--log-file``: every event as a line with its local time and level, appended.
+
+    A line is ``2026-01-31T12:00:00.123+01:00 ERROR failed …``. Raises `UsageError` where the file cannot be
+    opened. A log that cannot be written any more ends; ``close`` then raises `StopRun`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._shown = path
+        self._error: OSError | None = None
+        try:
+            self._file = open(path, "ab")  # noqa: SIM115 it stays open until close()
+        except OSError as error:
+            raise UsageError(f"--log-file: cannot write {path}: {error.strerror}") from error
+
+    def finished(self, result: Result) -> None:
+        """Log the result."""
+        if result.status == "failed":
+            kind = result.error.kind if result.error else "unknown"
+            self._log("ERROR", f"failed [{kind}] {failure(result)}")
+        elif result.status == "saved":
+            took = f"{format_size(result.bytes)} in {format_duration(result.elapsed)}"
+            self._log("INFO", f"saved {result.path} {took} from {result.url}")
+        else:
+            self._log("INFO", f"skipped [{result.reason}] {result.url} {result.path or ''}".rstrip())
+
+    def retrying(self, item: Item, error: ItemError, delay: float, attempt: int) -> None:
+        """Log the failed attempt."""
+        when = f"again in {format_duration(delay)}"
+        self._log("WARNING", f"attempt {attempt} failed [{error.kind}] {item.url}: {error}; {when}")
+
+    def noted(self, message: str) -> None:
+        """Log the message."""
+        self._log("INFO", message)
+
+    def warned(self, message: str) -> None:
+        """Log the message."""
+        self._log("WARNING", message)
+
+    def close(self) -> None:
+        """Close the file; may be called again. Raises `StopRun` if writing failed."""
+        error, self._error = _closed(self._file, self._error), None
+        if error is not None:
+            raise StopRun(f"--log-file: cannot write {self._shown}: {error.strerror}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _log(self, level: str, message: str) -> None:
+        if self._error is not None or self._file.closed:
+            return
+        now = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
+        try:
+            self._file.write(f"{now} {level} {escaped(message)}\n".encode())
+            self._file.flush()
+        except OSError as error:
+            self._error = error
+
+
+def _closed(file: BinaryIO, error: OSError | None) -> OSError | None:
+    try:
+        file.close()
+    except OSError as late:
+        return error or late
+    return error
+
+
+def _is_same(source: str, path: str) -> bool:
+    try:
+        read = os.fstat(0) if source == "-" else os.stat(source)
+        return os.path.samestat(read, os.stat(path))
+    except OSError:
+        return False

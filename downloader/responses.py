@@ -1,0 +1,57 @@
+"""The head of a response as plain data: status and header fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status and header fields of a final response (RFC 9110 sections 5 and 15)."""
+
+    status: int
+    version: str
+    """``1.0``, ``1.1``, ``2`` or ``3``."""
+    fields: dict[str, str]
+    """Values by lower-case name, decoded as latin-1; of repeated fields the first counts."""
+
+    @classmethod
+    def parse(cls, lines: Iterable[bytes]) -> Head:
+        """Read raw header lines, the status line first. Lenient: a line that is no field is ignored."""
+        status, version = 0, ""
+        fields: dict[str, str] = {}
+        for line in lines:
+            name, colon, value = line.decode("latin-1").partition(":")
+            if colon and status:
+                fields.setdefault(name.strip().lower(), value.strip())
+            elif not status and name.startswith("HTTP/"):
+                parts = name.split(None, 2)
+                version = parts[0][5:]
+                if len(parts) > 1 and parts[1].isdecimal():
+                    status = int(parts[1])
+        return cls(status, version, fields)
+
+    def get(self, name: str) -> str | None:
+        """Return the field's value by its lower-case ``name``, or None."""
+        return self.fields.get(name)
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type without parameters, in lower case."""
+        value = self.fields.get("content-type")
+        return value.split(";", 1)[0].strip().lower() or None if value else None
+
+    @property
+    def content_length(self) -> int | None:
+        """Body bytes promised on the wire, or None (RFC 9110 section 8.6)."""
+        value = self.fields.get("content-length")
+        return int(value) if value is not None and value.isascii() and value.isdecimal() and len(value) < 19 else None
+
+    @property
+    def encoded(self) -> bool:
+        """Whether a content encoding was undone, so that the length on the wire is not the file's."""
+        return self.fields.get("content-encoding", "identity").lower() not in ("identity", "")

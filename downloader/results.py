@@ -1,0 +1,89 @@
+"""Makes the one result of an item from what is known at its end. Pure but for the clock."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from downloader.items import Progress, Result
+
+if TYPE_CHECKING:
+    from downloader.errors import GdlError
+    from downloader.items import BadItem, Item, Running, Saved
+
+_NOTHING = Progress()
+
+
+def saved(item: Item, running: Running, progress: Progress, file: Saved) -> Result:
+    """Return the result of an item whose file is in place."""
+    return Result(
+        url=item.url,
+        status="saved",
+        final_url=progress.final_url,
+        path=file.path,
+        bytes=file.size,
+        sha256=file.sha256,
+        content_type=progress.content_type,
+        http_status=progress.http_status,
+        attempts=running.attempts,
+        elapsed=time.monotonic() - running.started,
+        source=item.source,
+        line=item.line,
+        text=item.text,
+        extra=item.extra,
+    )
+
+
+def skipped(
+    item: Item, reason: str, path: str | None, running: Running | None = None, progress: Progress = _NOTHING
+) -> Result:
+    """Return the result of an item that needs no download, because of ``reason``."""
+    return Result(
+        url=item.url,
+        status="skipped",
+        reason=reason,
+        path=path,
+        final_url=progress.final_url,
+        content_type=progress.content_type,
+        http_status=progress.http_status,
+        attempts=running.attempts if running else 0,
+        elapsed=time.monotonic() - running.started if running else 0.0,
+        source=item.source,
+        line=item.line,
+        text=item.text,
+        extra=item.extra,
+    )
+
+
+def failed(item: Item, error: GdlError, running: Running | None = None, progress: Progress = _NOTHING) -> Result:
+    """Return the result of an item that ends with ``error``."""
+    return Result(
+        url=item.url,
+        status="failed",
+        reason=str(error),
+        error=error,
+        bytes=running.received if running else 0,
+        final_url=progress.final_url,
+        content_type=progress.content_type,
+        http_status=progress.http_status,
+        attempts=running.attempts if running else 0,
+        elapsed=time.monotonic() - running.started if running else 0.0,
+        source=item.source,
+        line=item.line,
+        text=item.text,
+        extra=item.extra,
+    )
+
+
+def bad(item: BadItem) -> Result:
+    """Return the result of a list line that is no item."""
+    return Result(
+        url=item.url,
+        status="failed",
+        reason=str(item.error),
+        error=item.error,
+        source=item.source,
+        line=item.line,
+        text=item.text,
+        extra=item.extra,
+    )

@@ -1,0 +1,44 @@
+"""The certificates that are trusted: certifi's, and those of ``--cacert`` besides."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import certifi
+
+from downloader.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def bundle(cacert: str | None) -> Iterator[str]:
+    """Give the path of a PEM file with certifi's certificates and those of the file ``cacert``.
+
+    One file, and a path: libcurl parses it once and shares it among connections. Raises `errors.UsageError` where
+    ``cacert`` cannot be read or holds no certificate.
+    """
+    if cacert is None:
+        yield certifi.where()
+        return
+    try:
+        with open(cacert, "rb") as file:
+            own = file.read()
+        with open(certifi.where(), "rb") as file:
+            common = file.read()
+    except OSError as error:
+        raise UsageError(f"--cacert: cannot read {cacert}: {error.strerror}") from error
+    if b"-----BEGIN CERTIFICATE-----" not in own and b"-----BEGIN TRUSTED CERTIFICATE-----" not in own:
+        raise UsageError(f"--cacert: {cacert} holds no certificate in PEM format")
+    descriptor, path = tempfile.mkstemp(prefix="gdl-", suffix=".pem")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(common + b"\n" + own)
+        yield path
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(path)

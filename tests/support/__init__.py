@@ -1,0 +1,1 @@
+"""What the tests share: servers good and bad, certificates, samples, gdl as a process."""
