@@ -66,7 +66,7 @@ class _Command(click.Command):
                 formatter.write_dl(records, col_max=26)
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType[Any]):
     """A number of bytes: 500k, 20M, 1.5G (powers of 1000), 4Ki, 2Mi (powers of 1024)."""
 
     name = "size"
@@ -81,7 +81,7 @@ class _Size(click.ParamType):
         return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[Any]):
     """Seconds, or a number with s, m or h."""
 
     name = "time"
@@ -95,7 +95,7 @@ class _Duration(click.ParamType):
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-class _Header(click.ParamType):
+class _Header(click.ParamType[Any]):
     """A request header: ``Name: value``."""
 
     name = "header"
@@ -124,7 +124,9 @@ _safety = _option("Connections and TLS")
 _telling = _option("What is shown")
 
 
-@click.command(cls=_Command, help=INTRODUCTION, epilog=EPILOGUE, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=_Command, help=INTRODUCTION, epilog=EPILOGUE, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @_files("-o", "--output", metavar="FOLDER", default=".", help="Save in FOLDER, made if needed. Default: here.")
 @_files(

@@ -17,11 +17,12 @@ from gevent.hub import Waiter
 
 from downloader import errors, naming, results, trust, urls
 from downloader.claims import NameLedger, SeenSet
+from downloader.context import Context, Name, Skip
 from downloader.cookies import CookieFile
 from downloader.items import BadItem, Running, Tally
 from downloader.retry import Retry
 from downloader.schedule import Scheduler
-from downloader.transfer import Context, Download, Skip
+from downloader.transfer import Download
 from downloader.transport import Transport
 
 if TYPE_CHECKING:
@@ -54,11 +55,13 @@ class Engine:
         self._scheduler = Scheduler(jobs=options.jobs, per_host=options.per_host)
         self._seen = SeenSet()
         self._context: Context
-        self._pending: dict[int, tuple[Item, str | None, str | None]] = {}
+        self._pending: dict[int, Name] = {}
         self._greenlets: dict[int, gevent.Greenlet[..., None]] = {}
         self._grants: dict[int, Waiter[None]] = {}
         self._live = 0
         self._window = window(options)
+        # The feeder wakes for a batch, not for each item.
+        self._low = self._window - max(1, self._window // 8)
         self._room = Event()
         self._over = Event()
         self._feeder: gevent.Greenlet[..., None] | None = None
@@ -97,8 +100,7 @@ class Engine:
             self._feeder.kill(block=False)
         for index in self._scheduler.drain():
             if index in self._pending:
-                item, _, _ = self._pending.pop(index)
-                self._emit(results.failed(item, self._interruption()))
+                self._emit(results.failed(self._pending.pop(index).item, self._interruption()))
         current = gevent.getcurrent()
         for greenlet in list(self._greenlets.values()):
             if greenlet is not current:
@@ -120,7 +122,7 @@ class Engine:
                 if unbroken >= BREATH:
                     unbroken = 0
                     gevent.sleep(0)
-                while self._live >= self._window:
+                if self._live >= self._window:
                     self._room.clear()
                     self._room.wait()
             self.tally.exhausted = True
@@ -143,27 +145,26 @@ class Engine:
         if isinstance(item, BadItem):
             self._emit(results.bad(item))
             return
+        url = item.url
         try:
             # The same URL under two names the user chose is two files.
-            if not self._seen.add(f"{item.url} {item.name}" if item.name else item.url):
+            if not self._seen.add(f"{url} {item.name}" if item.name else url):
                 raise Skip("duplicate")
             context = self._context
-            known = naming.known_beforehand(
-                explicit=item.name, template=context.template, url=item.url, index=item.index
-            )
-            name = context.ledger.enter(item.index, item.url, known)
-            if name is not None:
-                if self.options.existing == "skip" and (path := context.existing(name, item.url)):
+            known = naming.known_beforehand(explicit=item.name, template=context.template, url=url, index=item.index)
+            name = Name(item, known, context.ledger.enter(item.index, url, known))
+            if name.given is not None:
+                if (path := context.existing(name.given, url)) is not None:
                     raise Skip("exists", path)
                 if self.options.dry_run:
-                    raise Skip("dry run", context.path(name))
+                    raise Skip("dry run", context.path(name.given))
         except Skip as skip:
             self._emit(results.skipped(item, skip.reason, skip.path))
         except errors.ItemError as error:
             self._emit(results.failed(item, error))
         else:
-            self._pending[item.index] = item, known, name
-            self._scheduler.add(item.index, urls.host_key(item.url))
+            self._pending[item.index] = name
+            self._scheduler.add(item.index, urls.host_key(url))
             self._pump()
 
     # Slots.
@@ -178,7 +179,7 @@ class Engine:
             if grant is not None:
                 gevent.get_hub().loop.run_callback(grant.switch, None)
             elif index in self._pending:
-                self._greenlets[index] = gevent.spawn(self._run_item, *self._pending.pop(index))
+                self._greenlets[index] = gevent.spawn(self._run_item, self._pending.pop(index))
         due = self._scheduler.next_time()
         if due is not None and (self._alarm is None or due < self._alarm_at):
             self._set_alarm(due, now)
@@ -197,9 +198,10 @@ class Engine:
 
     # One item.
 
-    def _run_item(self, item: Item, known: str | None, name: str | None) -> None:
-        running = Running(item, started=time.monotonic(), name=known or naming.from_url(item.url))
-        download = Download(self._context, item, running, known, name)
+    def _run_item(self, name: Name) -> None:
+        item = name.item
+        running = Running(item, started=time.monotonic(), name=name.wanted or naming.from_url(item.url))
+        download = Download(self._context, name, running)
         try:
             if self.stopped is not None:  # between its grant and its first step
                 raise self._interruption()
@@ -287,7 +289,7 @@ class Engine:
         for listener in self._listeners:
             listener.finished(result)
         self._live -= 1
-        if self._live < self._window:
+        if self._live <= self._low:
             self._room.set()
         self._check_over()
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _URL_INSIDE = re.compile(r"https?://", re.IGNORECASE)
+_URL_BEHIND = re.compile(r"\S\s+https?://", re.IGNORECASE)
+_SECOND_URL = "there is a second URL after a blank: give each its own line, or a tab between mirrors"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_IN_VALUES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -48,6 +50,8 @@ class Draft:
 
     def set_urls(self, texts: Sequence[str]) -> None:
         """Take the URL and its mirrors, and the checksum in their fragments."""
+        if any(_URL_BEHIND.search(text) for text in texts):
+            raise InputError(_SECOND_URL)
         self.address = urls.parse(texts[0])
         self.mirrors = tuple(urls.parse(text) for text in texts[1:])
         for text in texts:
@@ -63,7 +67,7 @@ class Draft:
     def set_name(self, name: str) -> None:
         """Take a name, once."""
         if _URL_INSIDE.search(name):
-            raise InputError("there is a second URL: put each on its own line, or a tab between mirrors")
+            raise InputError(_SECOND_URL)
         if self.name is not None:
             raise InputError("there are two names: a line is a URL, then at most one name")
         self.name = name or None
@@ -71,7 +75,7 @@ class Draft:
     def add_header(self, name: str, value: str) -> None:
         """Take a request header (RFC 9110 section 5)."""
         if not _TOKEN.fullmatch(name):
-            raise InputError("the name of a header is not valid: write header=Name: value")
+            raise InputError("the name of a header is not valid: a header is Name: value")
         self.headers.append((name, _field_value(value, "the value of a header")))
 
     def set_referer(self, text: str) -> None:

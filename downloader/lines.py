@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 MAX_ENTRY = 1 << 20
 """The most bytes one line, or one entry with its option lines, may have."""
-BOM = b"\xef\xbb\xbf"
 
+_BOM = b"\xef\xbb\xbf"
+_BOMS = re.compile(rb"\A(?:\xef\xbb\xbf)+")
 _OPTION = re.compile(rb"[A-Za-z][A-Za-z0-9_-]*[ \t]*=")
 
 
@@ -114,7 +115,7 @@ def group(lines: Iterable[bytes | None], *, json_list: bool = False) -> Iterator
                 waiting, stray = None, Problem.LATE
             continue
         number += 1
-        cleaned = line.removeprefix(BOM).rstrip(b"\r")
+        cleaned = _cleaned(line)
         kind = classify(cleaned)
         if kind is Kind.NOTHING:
             continue
@@ -139,6 +140,13 @@ def group(lines: Iterable[bytes | None], *, json_list: bool = False) -> Iterator
             yield entry
     if waiting is not None:
         yield waiting
+
+
+def _cleaned(line: bytes) -> bytes:
+    # Lists that were put together from several may have the mark anywhere, and more than once.
+    if line.startswith(_BOM):
+        line = _BOMS.sub(b"", line, count=1)
+    return line.rstrip(b"\r")
 
 
 def _add_option(entry: Entry, line: bytes, size: int) -> None:

@@ -2,7 +2,8 @@
 
 A part is opened under an exclusive lock that dies with its process, written from the start, and then published
 (renamed without ever replacing a file that was not meant), kept with its state ``NAME.part.json`` where it may be
-continued from, or discarded.
+continued from, or discarded. A file that is small enough to be whole in memory needs no part: `publish_whole` writes
+it without a name and then gives it one, which costs half as much and leaves nothing behind whatever happens.
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ STATE: Final = ".part.json"
 _close = monkey.get_original("os", "close")
 
 _FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENXIO})
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_NAMELESS = os.O_WRONLY | os.O_CLOEXEC | getattr(os, "O_TMPFILE", os.O_DIRECTORY)
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
+
+
+_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EXDEV})
 
 
 class InProgress(Exception):  # noqa: N818 not an error: another process is at work
@@ -48,15 +54,12 @@ class Part:
         self.size = 0
         """Bytes written so far."""
 
-    def write(self, chunk: bytes) -> None:
-        """Append ``chunk``. Raises `errors.StopRun` or `errors.NameRefused` as `translate` says."""
+    def write(self, chunks: list[bytes]) -> None:
+        """Append ``chunks``, at most 1024. Raises `errors.StopRun` or `errors.NameRefused` as `translate` says."""
         try:
-            written = os.write(self._fd, chunk)
-            while written < len(chunk):
-                written += os.write(self._fd, memoryview(chunk)[written:])
+            self.size += _write_all(self._fd, chunks)
         except OSError as error:
             raise translate(error, self.path) from error
-        self.size += len(chunk)
 
     def remember(self, state: Mapping[str, object]) -> None:
         """Write ``state`` (plain JSON data) beside the part, so that a later run knows what its bytes are."""
@@ -111,6 +114,48 @@ class Part:
         _close(fd)
 
 
+def publish_whole(final: str, chunks: list[bytes]) -> bool | None:
+    """Write ``chunks``, at most 1024, as the file ``final`` in one step; False where that exists already.
+
+    None, and nothing done, where the file system has no files without names. Raises like `open_part`.
+    """
+    folder = os.path.dirname(final) or "."
+    try:
+        try:
+            fd = os.open(folder, _NAMELESS, 0o666)
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)
+            fd = os.open(folder, _NAMELESS, 0o666)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return None
+        raise translate(error, final) from error
+    try:
+        _write_all(fd, chunks)
+        # With a folder's descriptor, unused as the path is absolute, Python calls linkat, which can follow the link.
+        os.link(f"/proc/self/fd/{fd}", final, src_dir_fd=fd, follow_symlinks=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno in _UNSUPPORTED or error.errno == errno.ENOENT:  # no /proc, or no folder any more
+            return None
+        raise translate(error, final) from error
+    finally:
+        _close(fd)
+    return True
+
+
+def _write_all(fd: int, chunks: list[bytes]) -> int:
+    """Write ``chunks`` and return their size."""
+    size = sum(map(len, chunks))
+    written = os.writev(fd, chunks) if chunks else 0
+    if written < size:
+        rest = memoryview(b"".join(chunks))
+        while written < size:
+            written += os.write(fd, rest[written:])
+    return size
+
+
 def open_part(final: str) -> Part:
     """Open and lock ``final + ".part"``, empty, making folders as needed.
 
@@ -118,18 +163,20 @@ def open_part(final: str) -> Part:
     `errors.NameRefused` where this name cannot be.
     """
     path = final + PART
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         while True:
             try:
-                fd = os.open(path, flags, 0o666)
+                fd = os.open(path, _FLAGS, 0o666)
             except FileNotFoundError:
                 os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-                fd = os.open(path, flags, 0o666)
-            if _lock(fd, path):
+                fd = os.open(path, _FLAGS, 0o666)
+            _lock(fd, path)
+            # Its writer may have published it since it was opened here: then the path names another file or none.
+            opened = os.fstat(fd)
+            if _is(path, opened):
                 break
             _close(fd)
-        if os.fstat(fd).st_size:
+        if opened.st_size:
             os.ftruncate(fd, 0)
             _unlink(final + STATE)
     except OSError as error:
@@ -137,8 +184,7 @@ def open_part(final: str) -> Part:
     return Part(path, fd)
 
 
-def _lock(fd: int, path: str) -> bool:
-    """Lock ``fd``; False where the path names another file by now (its writer has published it meanwhile)."""
+def _lock(fd: int, path: str) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -148,10 +194,14 @@ def _lock(fd: int, path: str) -> bool:
         # A file system without locks (some network mounts): work without rather than not at all.
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
             raise
+
+
+def _is(path: str, opened: os.stat_result) -> bool:
     try:
-        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+        found = os.lstat(path)
     except FileNotFoundError:
         return False
+    return found.st_ino == opened.st_ino and found.st_dev == opened.st_dev
 
 
 def translate(error: OSError, path: str) -> StopRun | NameRefused:

@@ -18,7 +18,7 @@ _HARMLESS = frozenset({"accept", "accept-language", "dnt", "user-agent", "refere
 """Headers that may follow a redirect to another host; any other might be a credential."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One GET, ready for the wire; redirects are not followed."""
 
@@ -31,6 +31,11 @@ class Request:
     cookie: str | None = field(default=None, repr=False)
     deadline: float | None = None
     """Seconds this exchange may take, None for any."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether only the URL tells it from other requests of the same run."""
+        return not (self.headers or self.username or self.cookie or self.deadline)
 
 
 def build(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
     """Status and header fields of a final response (RFC 9110 sections 5 and 15)."""
 
@@ -21,18 +21,23 @@ class Head:
 
     @classmethod
     def parse(cls, lines: Iterable[bytes]) -> Head:
-        """Read raw header lines, the status line first. Lenient: a line that is no field is ignored."""
+        """Read raw header lines, a status line first. Lenient: a line that is no field is ignored.
+
+        A further status line starts over: what came before was a 1xx, or a 401 that libcurl answered.
+        """
         status, version = 0, ""
         fields: dict[str, str] = {}
-        for line in lines:
-            name, colon, value = line.decode("latin-1").partition(":")
-            if colon and status:
-                fields.setdefault(name.strip().lower(), value.strip())
-            elif not status and name.startswith("HTTP/"):
+        for raw in lines:
+            name, colon, value = raw.decode("latin-1").partition(":")
+            if name.startswith("HTTP/"):
                 parts = name.split(None, 2)
                 version = parts[0][5:]
-                if len(parts) > 1 and parts[1].isdecimal():
-                    status = int(parts[1])
+                status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
+                fields = {}
+            elif colon:
+                name = name.lower()
+                if name not in fields:
+                    fields[name] = value.strip()
         return cls(status, version, fields)
 
     def get(self, name: str) -> str | None:

@@ -166,7 +166,7 @@ def _from_list(
 
 
 def _from_entry(entry: Entry, index: int, source: str, ignored: Callable[[str], None]) -> Item | BadItem:
-    if entry.options is None and _PLAIN_LINE.fullmatch(entry.line):
+    if entry.options is None and entry.problem is None and _PLAIN_LINE.fullmatch(entry.line):
         try:
             address = urls.parse(entry.line.decode())
             return Item(address, index, source=source, line=entry.number, text=entry.line)

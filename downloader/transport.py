@@ -79,8 +79,11 @@ class Transport:
     def __init__(self, options: Options, *, cainfo: str | None = None, spare: int = 64) -> None:
         check_libcurl()
         self._base = _base_options(options, cainfo or certifi.where())
+        self._user_agent = options.user_agent
+        self._referer = options.referer
         self._spare = spare
         self._idle: list[Any] = []
+        self._plain: list[Any] = []
         self._active: dict[Any, _Exchange] = {}
         self._watchers: dict[int, tuple[Any, int]] = {}
         self._timer: Any = None
@@ -101,13 +104,17 @@ class Transport:
         """
         if self._closed:
             raise RuntimeError("the transport is closed")
-        easy = self._idle.pop() if self._idle else pycurl.Curl()
+        # A handle that has only ever had the run's own options and a URL needs no more than another URL. Every
+        # other one is reset before it is used again, so that no option leaks from one request to the next.
+        plain = request.plain and request.user_agent == self._user_agent and request.referer == self._referer
+        easy = self._take(plain=plain)
         exchange = _Exchange(receiver)
         try:
-            for option, value in self._base:
-                easy.setopt(option, value)
-            _configure(easy, request)
-            easy.setopt(pycurl.HEADERFUNCTION, exchange.on_header)
+            if plain:
+                easy.setopt(pycurl.URL, request.url)
+            else:
+                _configure(easy, request)
+            easy.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
             easy.setopt(pycurl.WRITEFUNCTION, exchange.on_data)
             self._active[easy] = exchange
             self._multi.add_handle(easy)
@@ -120,11 +127,8 @@ class Transport:
         finally:
             if self._active.pop(easy, None) is not None and not self._closed:
                 self._multi.remove_handle(easy)
-            if len(self._idle) < self._spare and not self._closed:
-                easy.reset()
-                self._idle.append(easy)
-            else:
-                easy.close()
+            exchange.forget()
+            self._give_back(easy, plain=plain)
 
     def close(self) -> None:
         """Cancel what is running (its greenlets get `errors.Interrupted`) and free everything. Idempotent."""
@@ -140,9 +144,37 @@ class Transport:
             watcher.stop()
             watcher.close()
         self._watchers.clear()
-        for easy in self._idle:
+        for easy in (*self._idle, *self._plain):
             easy.close()
         self._idle.clear()
+        self._plain.clear()
+
+    def _take(self, *, plain: bool) -> Any:
+        if plain and self._plain:
+            return self._plain.pop()
+        if self._idle:
+            easy = self._idle.pop()
+        elif self._plain:
+            easy = self._plain.pop()
+            easy.reset()
+        else:
+            easy = pycurl.Curl()
+        for option, value in self._base:
+            easy.setopt(option, value)
+        if plain:
+            easy.setopt(pycurl.USERAGENT, self._user_agent)
+            if self._referer is not None:
+                easy.setopt(pycurl.REFERER, self._referer)
+        return easy
+
+    def _give_back(self, easy: Any, *, plain: bool) -> None:
+        if self._closed or len(self._idle) + len(self._plain) >= self._spare:
+            easy.close()
+        elif plain:
+            self._plain.append(easy)
+        else:
+            easy.reset()
+            self._idle.append(easy)
 
     # Called by libcurl.
 
@@ -251,17 +283,9 @@ class _Exchange:
         self.write: Callable[[bytes], None] = receiver.write
         self.waiter: Any = Waiter()
         self.lines: list[bytes] = []
+        """Header lines; trailers come here too, after the head has been read. libcurl bounds them to 6 MB."""
         self.begun: Head | None = None
         self.failure: BaseException | None = None
-
-    def on_header(self, line: bytes) -> None:
-        # A new status line starts over: what came before was a 1xx, a proxy's answer or a 401 tried again.
-        # After the body has begun only trailers come, which gdl has no use for.
-        if self.begun is None:
-            if line.startswith(b"HTTP/"):
-                self.lines = [line]
-            else:
-                self.lines.append(line)
 
     def on_data(self, chunk: bytes) -> int | None:
         try:
@@ -272,6 +296,10 @@ class _Exchange:
             self.failure = error
             return -1
         return None
+
+    def forget(self) -> None:
+        """Drop what would live on in an idle handle."""
+        del self.receiver, self.write, self.lines
 
     def finish(self) -> Head:
         return self.begun or self._begin()

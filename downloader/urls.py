@@ -35,6 +35,10 @@ _ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSAFE = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^!$%&-;=?-\[\]_a-z~]")
 _ORIGIN = re.compile(r"(https?)://(?:[^/?#]*@)?(\[[^\]]*\]|[^/?#:]*)(?::([0-9]+))?", re.IGNORECASE)
+_BAD_AUTHORITY = (
+    "the host or port is not valid: a port is a number from 1 to 65535,"
+    " and a password's : / ? # @ are written %3A %2F %3F %23 %40"
+)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 _DIGEST_SIZES = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
@@ -44,7 +48,7 @@ _HEX = re.compile(r"[0-9a-f]+")
 _USERINFO = re.compile(
     r"((?::|(?<![^\"'(<=]))//)"
     r"(?:[^/?#]*@"  # the authority as RFC 3986 section 3.2 ends it
-    r"|(?!\[)[^/?#@:]*:(?![0-9]{0,5}(?:[/?#]|$)).*@)",  # a password that holds / ? or # unescaped
+    r"|(?!\[)[^/?#@:]*:(?![0-9]{1,5}(?:[/?#]|$)).*@)",  # a password that holds / ? or # unescaped
     re.DOTALL,
 )
 _SHOWN = 200
@@ -67,13 +71,15 @@ def parse(text: str) -> Address:
         rest.encode()
     except UnicodeEncodeError:
         raise InputError("the URL is not valid Unicode: write it in UTF-8") from None
-    rest = rest.partition("#")[0]
     authority = cast("re.Match[str]", _AUTHORITY.match(rest))[0]
     path = rest[len(authority) :]
-    if not path.startswith("/"):
-        path = "/" + path
     if "\\" in authority:  # a slash to browsers, a letter to RFC 3986: they would ask different hosts
         raise InputError("the URL holds a backslash before its path: write / or, in a password, %5C")
+    if authority.endswith(":") and "@" in path:  # USER:/PASSWORD@HOST, not a host with an empty port
+        raise InputError(_BAD_AUTHORITY)
+    path = path.partition("#")[0]
+    if not path.startswith("/"):
+        path = "/" + path
     userinfo, _, host_and_port = authority.rpartition("@")
     username, password = _credentials(userinfo)
     return Address(f"{scheme}://{_host_and_port(scheme, host_and_port)}{_escape(path)}", username, password)
@@ -110,10 +116,7 @@ def _credentials(userinfo: str) -> tuple[str | None, str | None]:
 def _host_and_port(scheme: str, text: str) -> str:
     match = _HOST_AND_PORT.fullmatch(text)
     if match is None:
-        raise InputError(
-            "the host or port is not valid: a port is a number from 1 to 65535,"
-            " and a password's : / ? # @ are written %3A %2F %3F %23 %40"
-        )
+        raise InputError(_BAD_AUTHORITY)
     host, port = match[1], (match[2] or "").lstrip("0")
     if match[2] and not (0 < len(port) <= 5 and int(port) <= 65535):
         raise InputError("the port is not valid: it is a number from 1 to 65535")

@@ -23,7 +23,7 @@ STATE_FROM = 1024 * 1024
 """Bytes from which on a part is worth continuing, and so worth a state file."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Save:
     """The body is the file."""
 

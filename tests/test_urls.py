@@ -111,6 +111,8 @@ def test_a_url_is_made_ready_for_the_wire(text: str, url: str) -> None:
         ("http://b%FFcher.example/", "host name"),
         ("http://\u202eevil.example/", "host name"),
         ("http://[::1/", "port"),
+        ("http://user:/pass@h.example/", "port"),
+        ("http://user:#pass@h.example/", "port"),
         ("http://[::g]/", "IPv6"),
         ("http://[v1.x]/", "IPv6"),
         ("http://[::1%]/", "zone"),
@@ -166,7 +168,8 @@ def test_escaping_loses_nothing(path: str) -> None:
     assert unquote(url) == "https://h.example/" + path + "x"
 
 
-SECRET = st.text(string.ascii_letters + string.digits + "äß✓ !$&'()*+,;=~", min_size=6, max_size=12)
+# No small letters: those may well be part of a message.
+SECRET = st.text(string.ascii_uppercase + string.digits + "äß✓ !$&'()*+,;=~", min_size=6, max_size=12)
 
 
 @given(SECRET, SECRET, st.text(), st.sampled_from(("http", "HTTPS", "ftp")))
@@ -196,6 +199,7 @@ def test_no_message_or_repr_shows_user_information(username: str, password: str,
         ("mail me@example.org", "mail me@example.org"),
         ("http://u:p@ss@h/@me", "http://***@h/@me"),
         ("http://u:p/s?s#w@h/x", "http://***@h/x"),
+        ("http://u:/s@h/x", "http://***@h/x"),
         ("https://web.example/http://u:p@h/x", "https://web.example/http://***@h/x"),
     ],
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -16,7 +16,7 @@ SIGN_IN = b"""<!DOCTYPE html>
 <body>
 <h1>Sign in</h1>
 <p>This picture is for members. Please sign in to see it.</p>
-<form method="post" action="/sign-in"><input name="user"><input name="password" type="password"><button>Go</button></form>
+<form method="post"><input name="user"><input name="password" type="password"><button>Go</button></form>
 </body>
 </html>
 """
@@ -139,6 +139,11 @@ class _Server(ThreadingHTTPServer):
         self._left = {exhibit.path: exhibit.failures for exhibit in EXHIBITS}
         self._lock = threading.Lock()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Report what went wrong, but for a client that hung up: gdl does when it has seen that a page came."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
     def is_busy(self, exhibit: Exhibit) -> bool:
         """Whether this request is one of those that fail; counts it."""
         with self._lock:
@@ -154,10 +159,6 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = 1 << 16
     timeout = 30
     server: _Server
-
-    def handle(self) -> None:
-        with suppress(ConnectionError):  # gdl may hang up once it has seen that a page came
-            super().handle()
 
     def do_GET(self) -> None:
         exhibit = next((exhibit for exhibit in EXHIBITS if exhibit.path == self.path), None)

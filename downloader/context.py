@@ -1,0 +1,102 @@
+"""What the transfers of a run share, and the name an item goes by."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gevent.event import Event
+
+from downloader import errors, naming
+
+if TYPE_CHECKING:
+    from downloader.claims import NameLedger
+    from downloader.cookies import CookieFile
+    from downloader.items import Item
+    from downloader.options import Options
+    from downloader.transport import Transport
+
+NAME_PATIENCE = 3.0
+"""Seconds a complete file waits for the names of files before it in the list."""
+
+
+class Skip(Exception):  # noqa: N818 no error: the item ends as skipped
+    """The item needs no download; ``reason`` as in `items.Result`, ``path`` of the file that is there."""
+
+    def __init__(self, reason: str, path: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+
+
+@dataclass(slots=True)
+class Context:
+    """What the transfers of a run share."""
+
+    options: Options
+    transport: Transport
+    ledger: NameLedger
+    cookies: CookieFile | None = None
+    template: naming.Template | None = None
+    working: set[str] = field(default_factory=set)
+    """Keys of the names whose part files are open in this process."""
+    _folder: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._folder = "" if self.options.output in ("", ".") else os.path.join(self.options.output, "")
+
+    def path(self, name: str) -> str:
+        """Return the final path of a file called ``name``."""
+        return self._folder + name
+
+    def existing(self, name: str, url: str) -> str | None:
+        """Return the path under which the file is there already: its name, or the variant of its URL.
+
+        None with any other ``--existing`` than skip. Raises `errors.NameRefused` where a folder has the name.
+        """
+        if self.options.existing != "skip":
+            return None
+        path = self._folder + name
+        if not os.path.lexists(path):
+            return None
+        if os.path.isdir(path):
+            raise errors.NameRefused(f"{path} is a folder")
+        # Where the name was another URL's in an earlier run, this one's file lies beside it.
+        variant = self._folder + naming.collided(name, url)
+        return variant if os.path.lexists(variant) else path
+
+
+@dataclass(slots=True)
+class Name:
+    """What an item's file is called, as far as that is known."""
+
+    item: Item
+    wanted: str | None
+    """What it would be called if nobody else wanted that name."""
+    given: str | None
+    """What it is called: settled for good."""
+
+    def want(self, name: str, context: Context) -> None:
+        """Take note of the name that the response asks for."""
+        if name != self.wanted:
+            self.wanted = name
+            self.given = context.ledger.want(self.item.index, name, self.item.url)
+        elif self.given is None:
+            self.given = context.ledger.given(self.item.index)
+
+    def settle(self, context: Context) -> str:
+        """Return the name this item gets, waiting `NAME_PATIENCE` seconds for those before it in the list."""
+        if self.given is None:
+            self.given = context.ledger.given(self.item.index)
+        if self.given is None:
+            settled = Event()
+            context.ledger.watch(self.item.index, settled.set)
+            with suppress(errors.Interrupted):  # a whole file had better get its name than be lost
+                settled.wait(NAME_PATIENCE)
+            context.ledger.overtake(self.item.index)
+            self.given = context.ledger.given(self.item.index)
+        if self.given is None:
+            raise RuntimeError("the ledger has lost a name")
+        return self.given
