@@ -170,7 +170,7 @@ class _Run:
             self._bars.print(line)
             return
         with suppress(OSError):  # nobody reads standard error any more: the files matter more
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
 
     def _closed(self, error: OSError) -> None:
         self.engine.stop(StopRun(f"standard output cannot be written: {error.strerror}"))

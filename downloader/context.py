@@ -22,7 +22,7 @@ NAME_PATIENCE = 3.0
 """Seconds a complete file waits for the names of files before it in the list."""
 
 
-class Skip(Exception):  # noqa: N818 no error: the item ends as skipped
+class Skip(Exception):
     """The item needs no download; ``reason`` as in `items.Result`, ``path`` of the file that is there."""
 
     def __init__(self, reason: str, path: str | None = None) -> None:

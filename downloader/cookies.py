@@ -42,9 +42,9 @@ class CookieFile:
         domain = host
         while domain:
             for cookie in self._domains.get(domain, ()):
-                if (domain == host or not cookie.host_only) and (https or not cookie.secure):
-                    if _path_matches(cookie.path, path):
-                        found.append(cookie)
+                here = (domain == host or not cookie.host_only) and (https or not cookie.secure)
+                if here and _path_matches(cookie.path, path):
+                    found.append(cookie)
             # An IP address has no parent domain (section 5.1.3).
             domain = "" if host.replace(".", "").isdigit() or ":" in host else domain.partition(".")[2]
         found.sort(key=lambda cookie: -len(cookie.path))

@@ -214,7 +214,7 @@ class Engine:
             self.stop(error)
         except errors.ItemError as error:
             result = results.failed(item, error, running, download.progress)
-        except Exception as bug:  # the one place: a bug costs its item, not the run
+        except Exception as bug:  # noqa: BLE001 the one place: a bug costs its item, not the run
             result = results.failed(item, _internal(bug), running, download.progress)
         finally:
             download.abandon()

@@ -38,7 +38,7 @@ _AT_FDCWD = -100
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EXDEV})
 
 
-class InProgress(Exception):  # noqa: N818 not an error: another process is at work
+class InProgress(Exception):
     """Another gdl is writing this part right now."""
 
 

@@ -37,11 +37,11 @@ GATHER_CHUNKS = 256
 """Chunks that are gathered at most, where they are small."""
 
 
-class _Enough(Exception):  # noqa: N818 no error: stops a body nobody wants
+class _Enough(Exception):
     """Ends an exchange whose body does not matter."""
 
 
-class _Undecided(Exception):  # noqa: N818 no error: stops an exchange until the name is settled
+class _Undecided(Exception):
     """The file may exist already, which its name will tell once names before it are settled."""
 
 

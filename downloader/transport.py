@@ -13,22 +13,21 @@ exception of the receiver is kept, libcurl told to stop, and the exception raise
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import certifi
 import gevent
 import pycurl
-from gevent.hub import Waiter
 
 from downloader import errors
 from downloader.curlerrors import translate
-from downloader.responses import Head
+from downloader.exchange import Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from downloader.exchange import Receiver
     from downloader.options import Options
     from downloader.request import Request
+    from downloader.responses import Head
 
 LEAST_LIBCURL = (8, 1, 0)
 """Older ones lack what the options below rely on."""
@@ -48,16 +47,6 @@ _HTTP_VERSIONS = {
     "2": pycurl.CURL_HTTP_VERSION_2TLS,
     "3": pycurl.CURL_HTTP_VERSION_3,
 }
-
-
-class Receiver(Protocol):
-    """What takes a response as it comes. Both methods run inside libcurl on the hub: no switching."""
-
-    def begin(self, head: Head) -> None:
-        """Take the final response's head, before its first body byte (or at the end of an empty body)."""
-
-    def write(self, chunk: bytes) -> None:
-        """Take the next body bytes, content encoding undone."""
 
 
 def check_libcurl() -> None:
@@ -84,7 +73,7 @@ class Transport:
         self._spare = spare
         self._idle: list[Any] = []
         self._plain: list[Any] = []
-        self._active: dict[Any, _Exchange] = {}
+        self._active: dict[Any, Exchange] = {}
         self._watchers: dict[int, tuple[Any, int]] = {}
         self._timer: Any = None
         self._due = 0.0
@@ -108,7 +97,7 @@ class Transport:
         # other one is reset before it is used again, so that no option leaks from one request to the next.
         plain = request.plain and request.user_agent == self._user_agent and request.referer == self._referer
         easy = self._take(plain=plain)
-        exchange = _Exchange(receiver)
+        exchange = Exchange(receiver)
         try:
             if plain:
                 easy.setopt(pycurl.URL, request.url)
@@ -247,7 +236,7 @@ class Transport:
             return
         if running == len(self._active):
             return
-        done: list[tuple[_Exchange, int, str]] = []
+        done: list[tuple[Exchange, int, str]] = []
         left = 1
         while left:
             left, succeeded, failed = self._multi.info_read()
@@ -259,7 +248,7 @@ class Transport:
         for exchange, code, message in done:
             exchange.waiter.switch((code, message))
 
-    def _detach(self, easy: Any, code: int, message: str, done: list[tuple[_Exchange, int, str]]) -> None:
+    def _detach(self, easy: Any, code: int, message: str, done: list[tuple[Exchange, int, str]]) -> None:
         exchange = self._active.pop(easy, None)
         if exchange is not None:
             self._multi.remove_handle(easy)
@@ -271,43 +260,6 @@ class Transport:
             self._multi.remove_handle(easy)
             exchange.failure = exchange.failure or error
             self._loop.run_callback(exchange.waiter.switch, (0, ""))
-
-
-class _Exchange:
-    """One request and its response: collects header lines, hands the rest to the receiver."""
-
-    __slots__ = ("begun", "failure", "lines", "receiver", "waiter", "write")
-
-    def __init__(self, receiver: Receiver) -> None:
-        self.receiver = receiver
-        self.write: Callable[[bytes], None] = receiver.write
-        self.waiter: Any = Waiter()
-        self.lines: list[bytes] = []
-        """Header lines; trailers come here too, after the head has been read. libcurl bounds them to 6 MB."""
-        self.begun: Head | None = None
-        self.failure: BaseException | None = None
-
-    def on_data(self, chunk: bytes) -> int | None:
-        try:
-            if self.begun is None:
-                self._begin()
-            self.write(chunk)
-        except BaseException as error:  # noqa: BLE001 raised again by perform(); must not enter libcurl
-            self.failure = error
-            return -1
-        return None
-
-    def forget(self) -> None:
-        """Drop what would live on in an idle handle."""
-        del self.receiver, self.write, self.lines
-
-    def finish(self) -> Head:
-        return self.begun or self._begin()
-
-    def _begin(self) -> Head:
-        self.begun = head = Head.parse(self.lines)
-        self.receiver.begin(head)
-        return head
 
 
 def _base_options(options: Options, cainfo: str) -> list[tuple[int, Any]]:

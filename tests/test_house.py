@@ -24,9 +24,10 @@ LAYERS = (
     {"items"},
     {"options"},
     {"urls", "disposition", "media", "mediatypes", "markup", "probes", "signatures"},
-    {"naming", "sources", "entries", "lines", "linedata", "schedule", "retry", "verdict", "cookies", "claims"}
-    | {"partfile", "request", "responses", "results", "trust", "curlerrors"},
-    {"transport"},
+    {"safenames", "templates", "naming", "sources", "entries", "lines"},
+    {"schedule", "retry", "verdict", "cookies", "claims", "partfile", "request", "responses", "results", "trust"},
+    {"curlerrors", "exchange", "transport"},
+    {"context"},
     {"transfer"},
     {"engine"},
     {"api"},
@@ -40,8 +41,8 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 LISTENERS = {"progress", "report", "records"}
 MACHINERY = {"transport", "transfer", "engine", "api"}
 
-DECISIONS = {"errors", "text", "items", "options", "urls", "disposition", "media", "mediatypes", "markup", "probes"}
-DECISIONS |= {"signatures", "naming", "entries", "lines", "linedata", "schedule", "retry", "verdict", "responses"}
+DECISIONS = RANK.keys() & {"errors", "text", "items", "options", "schedule", "retry", "verdict", "responses", "request"}
+DECISIONS |= LAYERS[3] | LAYERS[4] | {"cookies", "results"}
 ONLY_IN = {"pycurl": {"transport"}, "tqdm": {"progress"}}
 
 
@@ -192,7 +193,7 @@ def test_the_package_itself_imports_the_machinery_only_when_it_is_used() -> None
         and not found.for_types
         and (
             found.name in {"gevent", "pycurl", "tqdm", "click"}
-            or (found.ours and RANK.get(found.name, 0) >= RANK["transport"])
+            or (found.ours and found.name != "api" and RANK.get(found.name, 0) >= RANK["transport"])
         )
     ]
     assert wrong == []

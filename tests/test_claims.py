@@ -1,0 +1,281 @@
+"""Names are given once each and in the list's order; what was seen is remembered exactly, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from downloader import naming
+from downloader.claims import NameLedger, SeenSet
+from downloader.errors import StopRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = ("a.jpg", "A.jpg", "b.jpg", "straße.png", "STRASSE.png", "x/a.jpg", "café.gif", "cafe\u0301.gif", "noext")
+
+
+def url(index: int) -> str:
+    return f"https://h/{index}"
+
+
+# SeenSet
+
+
+@given(st.lists(st.text(alphabet="abÄ\ud800", max_size=3)), st.integers(1, 4))
+def test_a_seen_set_answers_as_a_set_does_however_little_it_may_keep(texts: list[str], limit: int) -> None:
+    seen, model = SeenSet(limit=limit), set[str]()
+    try:
+        for text in texts:
+            assert (text in seen) == (text in model)
+            assert seen.add(text) == (text not in model)
+            model.add(text)
+        assert all(text in seen for text in model)
+    finally:
+        seen.close()
+
+
+def test_a_seen_set_keeps_few_texts_in_memory() -> None:
+    seen = SeenSet(limit=100)
+    for number in range(1050):
+        assert seen.add(str(number))
+    assert len(seen._recent) < 100
+    assert not any(seen.add(str(number)) for number in range(1050))
+    seen.close()
+
+
+def test_the_file_a_seen_set_spills_to_has_no_name_and_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQLITE_TMPDIR", os.fspath(tmp_path))
+    before = len(os.listdir("/proc/self/fd"))
+    seen = SeenSet(limit=1000)
+    for number in range(120_000):  # more than SQLite keeps in its cache
+        seen.add(str(number))
+    assert list(tmp_path.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) > before
+    seen.close()
+    seen.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_full_temporary_folder_stops_the_run() -> None:
+    seen = SeenSet(limit=2)
+    for text in "ab":
+        seen.add(text)
+    assert seen._database is not None
+    pages = seen._database.execute("PRAGMA page_count").fetchone()[0]
+    seen._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StopRun, match="temporary folder") as caught:
+        for number in range(10_000):
+            seen.add(str(number))
+    assert isinstance(caught.value.__cause__, sqlite3.Error)
+    seen.close()
+
+
+# NameLedger: known names
+
+
+def test_a_name_that_is_known_and_free_is_given_at_once() -> None:
+    ledger = NameLedger()
+    assert ledger.enter(1, url(1), "a.jpg") == "a.jpg"
+    assert ledger.enter(2, url(2), "b.jpg") == "b.jpg"
+
+
+def test_the_later_of_two_that_want_one_name_gets_the_variant_of_its_url() -> None:
+    ledger = NameLedger()
+    assert ledger.enter(1, url(1), "a.jpg") == "a.jpg"
+    assert ledger.enter(2, url(2), "A.JPG") == naming.collided("A.JPG", url(2))
+
+
+def test_names_that_differ_only_in_case_or_normalisation_are_one_name() -> None:
+    ledger = NameLedger()
+    given_names = [ledger.enter(index, url(index), name) for index, name in enumerate(NAMES)]
+    keys = [naming.key(name) for name in given_names if name is not None]
+    assert len(set(keys)) == len(NAMES)
+
+
+def test_one_url_under_many_spellings_of_a_name_gets_as_many_names() -> None:
+    ledger = NameLedger()
+    names = [ledger.claim(name, url(1)) for name in ("aa.jpg", "Aa.jpg", "aA.jpg", "AA.jpg", "aa.JPG")]
+    assert len({naming.key(name) for name in names}) == len(names)
+
+
+# NameLedger: names that only the response tells
+
+
+def test_an_item_without_a_name_holds_back_those_behind_it() -> None:
+    ledger = NameLedger()
+    assert ledger.enter(1, url(1), None) is None
+    assert ledger.enter(2, url(2), "a.jpg") is None
+    assert ledger.given(2) is None
+    assert ledger.want(1, "a.jpg", url(1)) == "a.jpg"
+    assert ledger.given(2) == naming.collided("a.jpg", url(2))
+    assert ledger.given(2) is None, "a name is handed out once"
+
+
+def test_a_watcher_is_told_once_when_its_name_is_settled() -> None:
+    ledger = NameLedger()
+    told: list[int] = []
+    ledger.enter(1, url(1), None)
+    ledger.enter(2, url(2), "a.jpg")
+    ledger.watch(2, lambda: told.append(2))
+    assert told == []
+    ledger.want(1, "b.jpg", url(1))
+    assert told == [2]
+
+
+@pytest.mark.parametrize("way", ["drop", "yield_place"])
+def test_an_item_that_ends_or_takes_long_holds_nobody_back(way: str) -> None:
+    ledger = NameLedger()
+    ledger.enter(1, url(1), None)
+    ledger.enter(2, url(2), "a.jpg")
+    getattr(ledger, way)(1)
+    assert ledger.given(2) == "a.jpg"
+    assert ledger.want(1, "a.jpg", url(1)) == naming.collided("a.jpg", url(1))
+
+
+def test_a_name_known_beforehand_stays_with_its_item_even_if_that_failed() -> None:
+    ledger = NameLedger()
+    ledger.enter(1, url(1), None)
+    ledger.enter(2, url(2), "a.jpg")
+    ledger.enter(3, url(3), "a.jpg")
+    ledger.drop(2)
+    ledger.want(1, "z.jpg", url(1))
+    assert ledger.given(2) is None
+    assert ledger.given(3) == naming.collided("a.jpg", url(3))
+
+
+def test_who_loses_patience_overtakes_only_those_before_it() -> None:
+    ledger = NameLedger()
+    ledger.enter(1, url(1), None)
+    ledger.enter(2, url(2), "a.jpg")
+    ledger.enter(3, url(3), None)
+    ledger.enter(4, url(4), "b.jpg")
+    ledger.overtake(2)
+    assert ledger.given(2) == "a.jpg"
+    assert ledger.given(4) is None
+
+
+def test_calls_for_items_nobody_knows_do_nothing() -> None:
+    ledger = NameLedger()
+    ledger.drop(7)
+    ledger.yield_place(7)
+    ledger.overtake(7)
+    assert ledger.given(7) is None
+
+
+@given(data=st.data(), known=st.lists(st.tuples(st.sampled_from(NAMES), st.booleans()), max_size=12))
+def test_without_drops_the_names_are_those_of_the_lists_order(
+    data: st.DataObject, known: list[tuple[str, bool]]
+) -> None:
+    reference, expected = NameLedger(), {}
+    for index, (name, _) in enumerate(known):
+        expected[index] = reference.claim(name, url(index))
+    ledger, names = NameLedger(), dict[int, str]()
+    unknown: list[int] = []
+    for index, (name, early) in enumerate(known):
+        settled = ledger.enter(index, url(index), name if early else None)
+        if settled is not None:
+            names[index] = settled
+        if not early:
+            unknown.append(index)
+        if unknown and data.draw(st.booleans(), label="a response comes now"):
+            _respond(ledger, unknown.pop(data.draw(st.integers(0, len(unknown) - 1))), known, names)
+    for index in data.draw(st.permutations(unknown)):
+        _respond(ledger, index, known, names)
+    for index in range(len(known)):
+        if index not in names and (late := ledger.given(index)) is not None:
+            names[index] = late
+    assert names == expected
+
+
+def _respond(ledger: NameLedger, index: int, known: list[tuple[str, bool]], names: dict[int, str]) -> None:
+    settled = ledger.want(index, known[index][0], url(index))
+    if settled is not None:
+        names[index] = settled
+
+
+@dataclass
+class Entered:
+    """An item the ledger has been told of."""
+
+    known: bool
+    name: str | None = None
+    ended: bool = False
+
+
+class Ledger(RuleBasedStateMachine):
+    """Items enter, want, drop, yield and overtake in any order; nobody ever gets a name that was given."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.ledger = NameLedger(limit=3)
+        self.items: dict[int, Entered] = {}
+        self.keys: set[str] = set()
+
+    def took(self, index: int, name: str | None) -> None:
+        if name is not None:
+            key = naming.key(name)
+            assert key not in self.keys, f"{name} was given twice"
+            self.keys.add(key)
+            self.items[index].name = name
+
+    def pick(self, data: st.DataObject) -> int:
+        return data.draw(st.sampled_from(sorted(index for index, item in self.items.items() if not item.ended)))
+
+    @rule(name=st.none() | st.sampled_from(NAMES))
+    def enter(self, name: str | None) -> None:
+        index = len(self.items) + 1
+        self.items[index] = Entered(name is not None)
+        self.took(index, self.ledger.enter(index, url(index), name))
+
+    @precondition(lambda self: any(not item.ended for item in self.items.values()))
+    @rule(data=st.data(), name=st.sampled_from(NAMES))
+    def want(self, data: st.DataObject, name: str) -> None:
+        index = self.pick(data)
+        if self.items[index].name is None:
+            # What was settled meanwhile is taken first, as a transfer does.
+            self.took(index, self.ledger.given(index))
+        if self.items[index].name is None:
+            self.took(index, self.ledger.want(index, name, url(index)))
+            self.items[index].known = True
+
+    @precondition(lambda self: any(not item.ended for item in self.items.values()))
+    @rule(data=st.data())
+    def lose_patience(self, data: st.DataObject) -> None:
+        index = self.pick(data)
+        if not self.items[index].known or self.items[index].name is not None:
+            return
+        self.took(index, self.ledger.given(index))
+        if self.items[index].name is None:
+            self.ledger.overtake(index)
+            self.took(index, self.ledger.given(index))
+            assert self.items[index].name is not None, "overtaking gives a name"
+
+    @precondition(lambda self: any(not item.ended for item in self.items.values()))
+    @rule(data=st.data(), way=st.sampled_from(["drop", "yield_place"]))
+    def leave(self, data: st.DataObject, way: str) -> None:
+        index = self.pick(data)
+        getattr(self.ledger, way)(index)
+        self.items[index].ended = way == "drop"
+
+    def teardown(self) -> None:
+        for index, item in self.items.items():
+            if not item.ended and item.name is None:
+                self.took(index, self.ledger.given(index))
+        for index in self.items:
+            self.ledger.drop(index)
+        assert not self.ledger._waiting
+        assert not self.ledger._given
+        self.ledger.close()
+
+
+TestLedger = Ledger.TestCase

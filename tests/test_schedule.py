@@ -1,0 +1,279 @@
+"""The scheduler never starts too much or too early, loses nothing, starves nobody and forgets whom it need not know."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from downloader.schedule import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HOSTS = ("a", "b", "c")
+
+
+def filled(jobs: int, per_host: int | None, items: Iterable[tuple[int, str]]) -> Scheduler:
+    scheduler = Scheduler(jobs=jobs, per_host=per_host)
+    for item, host in items:
+        scheduler.add(item, host)
+    return scheduler
+
+
+@pytest.mark.parametrize(
+    ("jobs", "per_host", "hosts", "expected"),
+    [
+        (4, None, "", []),
+        (4, None, "a", [0]),
+        (1, None, "aab", [0]),
+        (2, None, "aab", [0, 2]),
+        (3, None, "aabb", [0, 2, 1]),
+        (9, 1, "aaabbb", [0, 3]),
+        (9, 2, "aaabbb", [0, 3, 1, 4]),
+        (4, 9, "aaaaaa", [0, 1, 2, 3]),
+        (3, 2, "aaab", [0, 3, 1]),
+    ],
+)
+def test_hosts_take_turns_within_both_limits(jobs: int, per_host: int | None, hosts: str, expected: list[int]) -> None:
+    scheduler = filled(jobs, per_host, enumerate(hosts))
+    assert scheduler.start(0.0) == expected
+    assert scheduler.running == len(expected)
+    assert scheduler.queued == len(hosts) - len(expected)
+
+
+def test_nothing_starts_twice() -> None:
+    scheduler = filled(4, None, [(1, "a"), (2, "a")])
+    assert scheduler.start(0.0) == [1, 2]
+    assert scheduler.start(0.0) == []
+
+
+def test_a_finished_item_makes_room_for_the_next_of_its_host() -> None:
+    scheduler = filled(9, 1, [(1, "a"), (2, "a")])
+    assert scheduler.start(0.0) == [1]
+    scheduler.finish(1)
+    assert scheduler.start(0.0) == [2]
+
+
+def test_finishing_what_does_not_run_is_an_error() -> None:
+    scheduler = filled(1, None, [(1, "a"), (2, "a")])
+    scheduler.start(0.0)
+    for item in (2, 3):
+        with pytest.raises(KeyError):
+            scheduler.finish(item)
+
+
+def test_a_delayed_item_holds_no_slot_and_goes_first_when_its_time_has_come() -> None:
+    scheduler = Scheduler(jobs=1)
+    scheduler.add(1, "a", not_before=10.0)
+    scheduler.add(2, "a")
+    scheduler.add(3, "a")
+    assert scheduler.delayed == 1
+    assert scheduler.next_time() == 10.0
+    assert scheduler.start(9.99) == [2]
+    scheduler.finish(2)
+    assert scheduler.start(10.0) == [1]
+    assert scheduler.delayed == 0
+    assert scheduler.next_time() is None
+    scheduler.finish(1)
+    assert scheduler.start(10.0) == [3]
+
+
+def test_a_held_host_is_left_alone_while_others_go_on() -> None:
+    scheduler = filled(9, None, [(1, "a"), (2, "b"), (3, "a")])
+    scheduler.hold("a", 5.0)
+    assert scheduler.start(0.0) == [2]
+    assert scheduler.next_time() == 5.0
+    assert scheduler.start(4.9) == []
+    assert scheduler.start(5.0) == [1, 3]
+
+
+def test_an_item_added_to_a_held_host_waits_too() -> None:
+    scheduler = Scheduler(jobs=9)
+    scheduler.hold("a", 5.0)
+    scheduler.add(1, "a")
+    scheduler.add(2, "a", not_before=3.0)
+    assert scheduler.start(4.0) == []
+    assert sorted(scheduler.start(5.0)) == [1, 2]
+
+
+@pytest.mark.parametrize("times", [(5.0, 9.0), (9.0, 5.0)])
+def test_of_two_holds_the_later_counts(times: tuple[float, float]) -> None:
+    scheduler = filled(9, None, [(1, "a")])
+    for until in times:
+        scheduler.hold("a", until)
+    assert scheduler.start(5.0) == []
+    assert scheduler.next_time() == 9.0
+    assert scheduler.start(9.0) == [1]
+
+
+def test_a_finished_item_does_not_end_the_hold_of_its_host() -> None:
+    scheduler = filled(1, None, [(1, "a"), (2, "a")])
+    scheduler.start(0.0)
+    scheduler.hold("a", 5.0)
+    scheduler.finish(1)
+    assert scheduler.start(1.0) == []
+    assert scheduler.start(5.0) == [2]
+
+
+def test_draining_gives_back_all_that_holds_no_slot() -> None:
+    scheduler = filled(1, None, [(1, "a"), (2, "a"), (3, "b")])
+    scheduler.add(4, "c", not_before=9.0)
+    assert scheduler.start(0.0) == [1]
+    assert sorted(scheduler.drain()) == [2, 3, 4]
+    assert (scheduler.queued, scheduler.delayed, scheduler.running) == (0, 0, 1)
+    scheduler.finish(1)
+    assert scheduler.start(99.0) == []
+
+
+def test_a_host_with_little_is_not_kept_waiting_by_a_host_with_much() -> None:
+    scheduler = filled(2, None, [*((item, "a") for item in range(1000)), (1000, "b"), (1001, "b")])
+    order: list[int] = []
+    while started := scheduler.start(0.0):
+        order += started
+        for item in started:
+            scheduler.finish(item)
+    assert len(order) == 1002
+    assert order.index(1000) <= 3
+    assert order.index(1001) <= 5
+
+
+def test_a_million_hosts_cost_no_memory_once_they_are_done() -> None:
+    scheduler = Scheduler(jobs=8)
+    for item in range(5000):
+        scheduler.add(item, f"host-{item}")
+        for started in scheduler.start(0.0):
+            scheduler.finish(started)
+    assert not scheduler._hosts
+    assert not scheduler._ring
+
+
+@given(
+    jobs=st.integers(1, 4),
+    per_host=st.none() | st.integers(1, 3),
+    items=st.lists(st.tuples(st.sampled_from(HOSTS), st.none() | st.floats(1, 20))),
+    holds=st.lists(st.tuples(st.sampled_from(HOSTS), st.floats(1, 20))),
+    durations=st.lists(st.floats(0.1, 5), min_size=1),
+)
+def test_every_item_starts_once_when_the_clock_only_ever_jumps_to_the_next_time(
+    jobs: int,
+    per_host: int | None,
+    items: list[tuple[str, float | None]],
+    holds: list[tuple[str, float]],
+    durations: list[float],
+) -> None:
+    scheduler = Scheduler(jobs=jobs, per_host=per_host)
+    for number, (host, not_before) in enumerate(items):
+        scheduler.add(number, host, not_before=not_before)
+    for host, until in holds:
+        scheduler.hold(host, until)
+    now, order = 1.0, []
+    ends: dict[int, float] = {}
+    while True:
+        for number in scheduler.start(now):
+            order.append(number)
+            ends[number] = now + durations[number % len(durations)]
+        times = [*ends.values(), *([due] if (due := scheduler.next_time()) is not None else [])]
+        if not times:
+            break
+        assert min(times) > now, "the clock stands still"
+        now = min(times)
+        for number in [number for number, end in ends.items() if end <= now]:
+            del ends[number]
+            scheduler.finish(number)
+    assert sorted(order) == list(range(len(items)))
+    assert not scheduler._hosts
+
+
+class World(RuleBasedStateMachine):
+    """Items come, start, end and come again at random; a plain model says what may happen."""
+
+    jobs = 3
+    per_host = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = Scheduler(jobs=self.jobs, per_host=self.per_host)
+        self.now = 1.0
+        self.count = 0
+        self.host_of: dict[int, str] = {}
+        self.fresh: dict[str, list[int]] = defaultdict(list)
+        self.delayed: dict[int, float] = {}
+        self.running: set[int] = set()
+        self.held: dict[str, float] = {}
+
+    @rule(host=st.sampled_from(HOSTS))
+    def add(self, host: str) -> None:
+        self.count += 1
+        self.host_of[self.count] = host
+        self.fresh[host].append(self.count)
+        self.scheduler.add(self.count, host)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), delay=st.floats(0, 10))
+    def fail_and_try_later(self, data: st.DataObject, delay: float) -> None:
+        item = data.draw(st.sampled_from(sorted(self.running)))
+        self.running.remove(item)
+        self.scheduler.finish(item)
+        self.delayed[item] = self.now + delay
+        self.scheduler.add(item, self.host_of[item], not_before=self.now + delay)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        item = data.draw(st.sampled_from(sorted(self.running)))
+        self.running.remove(item)
+        self.scheduler.finish(item)
+
+    @rule(host=st.sampled_from(HOSTS), seconds=st.floats(0.1, 10))
+    def hold(self, host: str, seconds: float) -> None:
+        self.held[host] = max(self.held.get(host, 0.0), self.now + seconds)
+        self.scheduler.hold(host, self.now + seconds)
+
+    @rule(seconds=st.floats(0, 10))
+    def let_time_pass(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def start(self) -> None:
+        for item in self.scheduler.start(self.now):
+            host = self.host_of[item]
+            assert self.held.get(host, 0.0) <= self.now, "a host was to be left alone"
+            if item in self.delayed:
+                assert self.delayed.pop(item) <= self.now, "started before its time"
+            else:
+                assert self.fresh[host].pop(0) == item, "out of its host's order"
+            self.running.add(item)
+        assert len(self.running) <= self.jobs
+        for host in HOSTS:
+            running = sum(self.host_of[item] == host for item in self.running)
+            assert running <= self.per_host
+            could = bool(self.fresh[host]) or any(
+                due <= self.now and self.host_of[item] == host for item, due in self.delayed.items()
+            )
+            if could and self.held.get(host, 0.0) <= self.now and len(self.running) < self.jobs:
+                assert running == self.per_host, "a free slot stays empty"
+
+    @invariant()
+    def counts_agree(self) -> None:
+        assert self.scheduler.running == len(self.running)
+        waiting = sum(map(len, self.fresh.values())) + len(self.delayed)
+        assert self.scheduler.queued + self.scheduler.delayed == waiting
+
+    def teardown(self) -> None:
+        self.now = 1e6
+        while self.running or self.delayed or any(self.fresh.values()):
+            for item in sorted(self.running):
+                self.running.remove(item)
+                self.scheduler.finish(item)
+            self.start()
+        self.scheduler.start(self.now)
+        assert not self.scheduler._hosts, "hosts are remembered for nothing"
+        assert self.scheduler.next_time() is None
+
+
+TestWorld = World.TestCase
