@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -9,11 +10,17 @@ def main() -> None:
     """Run the command and exit with its code."""
     from gevent import config, monkey
 
-    monkey.patch_all()
+    # What a dependency might wait in. The rest of patch_all is never waited in here, and costs 75 ms at each start.
+    monkey.patch_time()
+    monkey.patch_socket()
+    monkey.patch_select()
     config.track_greenlet_tree = False  # who spawned whom costs a stack walk per URL
 
     from downloader.cli import run
 
+    # An item leaves no reference cycles behind, so that looking for some is a rare duty.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     sys.exit(run())
 
 

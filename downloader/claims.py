@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import count
 from typing import TYPE_CHECKING
 
 from downloader import naming
 from downloader.errors import StopRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import sqlite3
+    from collections.abc import Callable, Iterator
 
 SPILL = 32_768
 """Entries a `SeenSet` keeps in memory (about 100 bytes each) before they move to disk."""
@@ -58,6 +59,8 @@ class SeenSet:
         return row is not None
 
     def _spill(self) -> None:
+        import sqlite3
+
         try:
             if self._database is None:
                 # An empty name is SQLite's for a private file that is deleted when closed.
@@ -78,6 +81,14 @@ class SeenSet:
 
 def _digest(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _variants(name: str, url: str) -> Iterator[str]:
+    """Give the names that belong to ``url``; all but the first are for lists made to collide."""
+    for digits in (8, 16):
+        yield naming.collided(name, url, digits=digits)
+    for number in count(2):
+        yield naming.numbered(naming.collided(name, url, digits=16), number)
 
 
 @dataclass(slots=True)
@@ -156,11 +167,10 @@ class NameLedger:
         """Take ``name``, or where it is taken the variant of it that belongs to ``url``."""
         if self._taken.add(naming.key(name)):
             return name
-        for digits in (8, 16):
-            variant = naming.collided(name, url, digits=digits)
+        for variant in _variants(name, url):
             if self._taken.add(naming.key(variant)):
                 return variant
-        return variant
+        raise AssertionError("variants never end")
 
     def close(self) -> None:
         """Drop everything."""

@@ -66,7 +66,7 @@ class _Command(click.Command):
                 formatter.write_dl(records, col_max=26)
 
 
-class _Size(click.ParamType[Any]):
+class _Size(click.ParamType):  # type: ignore[type-arg]
     """A number of bytes: 500k, 20M, 1.5G (powers of 1000), 4Ki, 2Mi (powers of 1024)."""
 
     name = "size"
@@ -81,7 +81,7 @@ class _Size(click.ParamType[Any]):
         return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
 
 
-class _Duration(click.ParamType[Any]):
+class _Duration(click.ParamType):  # type: ignore[type-arg]
     """Seconds, or a number with s, m or h."""
 
     name = "time"
@@ -95,7 +95,7 @@ class _Duration(click.ParamType[Any]):
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-class _Header(click.ParamType[Any]):
+class _Header(click.ParamType):  # type: ignore[type-arg]
     """A request header: ``Name: value``."""
 
     name = "header"

@@ -16,7 +16,6 @@ import gevent
 from downloader import sources as lists
 from downloader.engine import Engine
 from downloader.errors import Interrupted, StopRun
-from downloader.progress import Bars, can_draw
 from downloader.records import FailedList, Json, LogFile
 from downloader.report import Counters, Level, Lines, summary
 from downloader.streams import stdin_chunks, stream_chunks
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from downloader.errors import GdlError
     from downloader.items import BadItem, Item, Listener
     from downloader.options import Options
+    from downloader.progress import Bars
 
 TICK = 0.125
 """Seconds between two drawings of the bars."""
@@ -83,14 +83,16 @@ class _Run:
         self._code: ExitCode | None = None
         self._counters = Counters()
         self._listeners: list[Listener] = [self._counters]
-        self._failed = stack.enter_context(FailedList(display.failed)) if display.failed else None
+        self._failed = stack.enter_context(FailedList(display.failed, sources=sources)) if display.failed else None
         if self._failed is not None:
             self._listeners.append(self._failed)
         if display.log_file is not None:
             self._listeners.append(stack.enter_context(LogFile(display.log_file)))
         if display.as_json:
             self._listeners.append(Json(_Guarded(sys.stdout.buffer, self._closed).write))
-        self.engine = Engine(options, listeners=self._listeners)
+        # A stream may never end: it is not read on where that serves no download.
+        lists_only = all(lists.is_url(source) or os.path.isfile(source) for source in sources)
+        self.engine = Engine(options, listeners=self._listeners, read_on=lists_only)
         self._bars = self._make_bars()
         if self._bars is not None:
             stack.callback(self._bars.close)
@@ -98,8 +100,14 @@ class _Run:
 
     def _make_bars(self) -> Bars | None:
         display = self._display
+        if display.quiet or display.progress in ("lines", "none"):
+            return None
+        if display.progress == "auto" and not sys.stderr.isatty():
+            return None
+        from downloader.progress import Bars, can_draw
+
         wanted = display.progress == "bars" or (display.progress == "auto" and can_draw(sys.stderr))
-        if display.quiet or not wanted:
+        if not wanted:
             return None
         counts = [lists.count(source) if source != lists.STDIN else None for source in self._sources]
         known = [count for count in counts if count is not None]
@@ -125,7 +133,8 @@ class _Run:
                 ticker.kill()
             if self._bars is not None:
                 self._bars.close()
-        self._summarise(time.monotonic() - started)
+        listed = self._failed is not None and self._failed.close(exhausted=self.engine.tally.exhausted)
+        self._summarise(time.monotonic() - started, self._display.failed if listed else None)
         return self._exit_code()
 
     def _items(self) -> Iterator[Item | BadItem]:
@@ -144,14 +153,13 @@ class _Run:
         self._code = code
         self.engine.stop(Interrupted(f"stopped by {name}"))
 
-    def _summarise(self, elapsed: float) -> None:
+    def _summarise(self, elapsed: float, failed_list: str | None) -> None:
         if self._display.quiet:
             if self.engine.stopped is not None:
                 self._say(f"gdl: {_stopped(self.engine.stopped)}")
             return
         stopped = None if self.engine.stopped is None else _stopped(self.engine.stopped)
-        path = self._display.failed
-        for line in summary(self.engine.tally, self._counters, elapsed, stopped=stopped, failed_list=path):
+        for line in summary(self.engine.tally, self._counters, elapsed, stopped=stopped, failed_list=failed_list):
             self._say(line)
 
     def _exit_code(self) -> ExitCode:

@@ -5,12 +5,14 @@ Read once, never written: what servers set is not kept, so that no server can fi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from downloader.errors import UsageError
 
 _HTTP_ONLY = "#HttpOnly_"
+_TIME = re.compile(r"-?[0-9]{1,15}(\.[0-9]{0,15})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,10 @@ class CookieFile:
         fields = line.split("\t")
         if len(fields) == 6:  # some writers drop the tab before an empty value
             fields.append("")
-        if len(fields) != 7 or not fields[4].split(".")[0].lstrip("-").isdecimal():
+        if len(fields) != 7 or not _TIME.fullmatch(fields[4]):
             raise UsageError(f"{place}: not a cookie line (7 fields with tabs between them, as browsers export)")
         domain, subdomains, path, secure, expires, name, value = fields
-        if any(ord(c) < 32 or c == ";" for c in name + value):
+        if any(ord(c) < 32 or c in ";\x7f" for c in name + value):
             raise UsageError(f"{place}: the cookie holds a character that no header can carry")
         until = int(float(expires))
         if 0 < until < now:

@@ -46,17 +46,19 @@ class Engine:
     ``stopped`` is None, or the reason why the run ended before its list.
     """
 
-    def __init__(self, options: Options, *, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(self, options: Options, *, listeners: Sequence[Listener] = (), read_on: bool = False) -> None:
+        """``read_on``: when nothing can be written any more, read the rest of the items to give each its result."""
         self.options = options
         self.tally = Tally()
         self.running: dict[int, Running] = {}
         self.stopped: errors.GdlError | None = None
         self._listeners = listeners
+        self._read_on = read_on
         self._scheduler = Scheduler(jobs=options.jobs, per_host=options.per_host)
         self._seen = SeenSet()
         self._context: Context
         self._pending: dict[int, Name] = {}
-        self._greenlets: dict[int, gevent.Greenlet[..., None]] = {}
+        self._greenlets: dict[int, Any] = {}
         self._grants: dict[int, Waiter[None]] = {}
         self._live = 0
         self._window = window(options)
@@ -64,15 +66,17 @@ class Engine:
         self._low = self._window - max(1, self._window // 8)
         self._room = Event()
         self._over = Event()
-        self._feeder: gevent.Greenlet[..., None] | None = None
+        self._feeder: Any = None
         self._fed = False
+        self._feed_error: BaseException | None = None
         self._alarm: Any = None
         self._alarm_at = 0.0
 
     def run(self, items: Iterable[Item | BadItem]) -> None:
         """Download ``items`` and return when each that was read has its result. Blocks the calling greenlet.
 
-        Raises `errors.UsageError` where an option's file cannot be used; everything else ends in results.
+        Raises `errors.UsageError` where an option's file cannot be used, and what iterating over ``items`` raises;
+        everything else ends in results.
         """
         options = self.options
         template = naming.Template(options.name) if options.name else None
@@ -80,42 +84,58 @@ class Engine:
         with trust.bundle(options.cacert) as cainfo:
             transport = Transport(options, cainfo=cainfo)
             self._context = Context(options, transport, NameLedger(), cookies, template)
+            feeder = gevent.spawn(self._feed, items)
             try:
-                self._feeder = gevent.spawn(self._feed, items)
                 self._over.wait()
-                # The feeder's own exception (a bug, or one of the caller's iterator) belongs to the caller.
-                self._feeder.get()
             finally:
-                gevent.killall([*([self._feeder] if self._feeder else []), *self._greenlets.values()])
+                gevent.killall([feeder, *self._greenlets.values()])
+                if self._alarm is not None:
+                    self._alarm.close()
                 transport.close()
                 self._context.ledger.close()
                 self._seen.close()
+        if self._feed_error is not None:
+            raise self._feed_error
 
     def stop(self, reason: errors.GdlError) -> None:
-        """End the run: start nothing, interrupt what runs, and give every item read so far its result."""
+        """End the run: start nothing, interrupt what runs, and give every item read so far its result.
+
+        May be called at any time from any greenlet of the run's hub; only the first call counts.
+        """
         if self.stopped is not None:
             return
         self.stopped = reason
-        if self._feeder is not None:
-            self._feeder.kill(block=False)
-        for index in self._scheduler.drain():
-            if index in self._pending:
-                self._emit(results.failed(self._pending.pop(index).item, self._interruption()))
+        self._scheduler.drain()
+        # What has taken its first step ends by itself when it is interrupted; the others end here.
+        pending, self._pending = self._pending, {}
+        for name in pending.values():
+            self._emit(results.failed(name.item, self._interruption()))
         current = gevent.getcurrent()
         for greenlet in list(self._greenlets.values()):
             if greenlet is not current:
                 greenlet.kill(self._interruption(), block=False)
+        if self._feeder is not None and self._feeder is not current and not self._reads_on():
+            self._feeder.kill(block=False)
+        self._room.set()
 
     def _interruption(self) -> errors.Interrupted:
         return errors.Interrupted(f"not done: the run was stopped ({self.stopped})")
 
+    def _reads_on(self) -> bool:
+        return self._read_on and isinstance(self.stopped, errors.StopRun)
+
     # The feeder.
 
     def _feed(self, items: Iterable[Item | BadItem]) -> None:
+        self._feeder = gevent.getcurrent()
         iterator = iter(items)
         try:
             unbroken = 0
-            for item in iterator:
+            while self.stopped is None or self._reads_on():
+                item = next(iterator, None)
+                if item is None:
+                    self.tally.exhausted = True
+                    break
                 before = self._live
                 self._admit(item)
                 unbroken = unbroken + 1 if self._live == before else 0
@@ -125,9 +145,12 @@ class Engine:
                 if self._live >= self._window:
                     self._room.clear()
                     self._room.wait()
-            self.tally.exhausted = True
         except errors.StopRun as error:
             self.stop(error)
+        except gevent.GreenletExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 the caller's iterator: raised again by run()
+            self._feed_error = error
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:
@@ -147,6 +170,8 @@ class Engine:
             return
         url = item.url
         try:
+            if self.stopped is not None:
+                raise self._interruption()
             # The same URL under two names the user chose is two files.
             if not self._seen.add(f"{url} {item.name}" if item.name else url):
                 raise Skip("duplicate")
@@ -179,7 +204,7 @@ class Engine:
             if grant is not None:
                 gevent.get_hub().loop.run_callback(grant.switch, None)
             elif index in self._pending:
-                self._greenlets[index] = gevent.spawn(self._run_item, self._pending.pop(index))
+                gevent.spawn(self._run_item, index)
         due = self._scheduler.next_time()
         if due is not None and (self._alarm is None or due < self._alarm_at):
             self._set_alarm(due, now)
@@ -198,13 +223,15 @@ class Engine:
 
     # One item.
 
-    def _run_item(self, name: Name) -> None:
+    def _run_item(self, index: int) -> None:
+        name = self._pending.pop(index, None)
+        if name is None:  # ended by stop() between its grant and this first step
+            return
+        self._greenlets[index] = gevent.getcurrent()
         item = name.item
         running = Running(item, started=time.monotonic(), name=name.wanted or naming.from_url(item.url))
         download = Download(self._context, name, running)
         try:
-            if self.stopped is not None:  # between its grant and its first step
-                raise self._interruption()
             self._attempt_all(item, running, download)
             result = results.saved(item, running, download.progress, download.publish())
         except Skip as skip:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from downloader._version import __version__
 from downloader.errors import UsageError
@@ -71,9 +71,16 @@ class Options:
                 raise UsageError(f"{option} must be more than 0 seconds, not {seconds:g}")
         if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
             raise UsageError(f"--min-size {self.min_size} is larger than --max-size {self.max_size}")
+        _check_choice("--existing", self.existing, get_args(Existing))
+        _check_choice("--http-version", self.http_version, get_args(HttpVersion))
         for pattern in self.accept:
             if pattern.count("/") != 1 or any(c in pattern for c in " ;,"):
                 raise UsageError(f"--accept takes types like image/* or audio/flac, not {pattern!r}")
         for option, path in (("--cookies", self.cookies), ("--cacert", self.cacert)):
             if path is not None and not os.access(path, os.R_OK):
                 raise UsageError(f"{option}: cannot read {path}")
+
+
+def _check_choice(option: str, choice: str, valid: tuple[str, ...]) -> None:
+    if choice not in valid:
+        raise UsageError(f"{option} is one of {', '.join(valid)}, not {choice!r}")

@@ -121,11 +121,7 @@ def publish_whole(final: str, chunks: list[bytes]) -> bool | None:
     """
     folder = os.path.dirname(final) or "."
     try:
-        try:
-            fd = os.open(folder, _NAMELESS, 0o666)
-        except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)
-            fd = os.open(folder, _NAMELESS, 0o666)
+        fd = _open(folder, _NAMELESS)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             return None
@@ -165,38 +161,40 @@ def open_part(final: str) -> Part:
     path = final + PART
     try:
         while True:
+            fd = _open(path, _FLAGS)
             try:
-                fd = os.open(path, _FLAGS, 0o666)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-                fd = os.open(path, _FLAGS, 0o666)
-            _lock(fd, path)
-            # Its writer may have published it since it was opened here: then the path names another file or none.
-            opened = os.fstat(fd)
-            if _is(path, opened):
-                break
+                if _lock(fd, path):
+                    os.ftruncate(fd, 0)
+                    _unlink(final + STATE)
+                    return Part(path, fd)
+            except BaseException:
+                _close(fd)
+                raise
             _close(fd)
-        if opened.st_size:
-            os.ftruncate(fd, 0)
-            _unlink(final + STATE)
     except OSError as error:
         raise translate(error, path) from error
-    return Part(path, fd)
 
 
-def _lock(fd: int, path: str) -> None:
+def _open(path: str, flags: int) -> int:
+    """Open ``path``, making the folder it names or lies in where that is missing."""
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(path if flags == _NAMELESS else os.path.dirname(path) or ".", exist_ok=True)
+        return os.open(path, flags, 0o666)
+
+
+def _lock(fd: int, path: str) -> bool:
+    """Lock ``fd``; False where its writer has published it meanwhile, so that the path is another file's or none."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _close(fd)
         raise InProgress(path) from None
     except OSError as error:
         # A file system without locks (some network mounts): work without rather than not at all.
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
             raise
-
-
-def _is(path: str, opened: os.stat_result) -> bool:
+    opened = os.fstat(fd)
     try:
         found = os.lstat(path)
     except FileNotFoundError:

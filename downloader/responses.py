@@ -57,6 +57,11 @@ class Head:
         return int(value) if value is not None and value.isascii() and value.isdecimal() and len(value) < 19 else None
 
     @property
+    def keeps_connection(self) -> bool:
+        """Whether the server means to keep the connection open (RFC 9112 section 9.3)."""
+        return self.version == "1.1" and "close" not in self.fields.get("connection", "").lower()
+
+    @property
     def encoded(self) -> bool:
         """Whether a content encoding was undone, so that the length on the wire is not the file's."""
         return self.fields.get("content-encoding", "identity").lower() not in ("identity", "")

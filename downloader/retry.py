@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ def http_date(value: str | None) -> float | None:
     """Return an HTTP date (RFC 9110 section 5.6.7) in Unix seconds, or None for anything else."""
     if not value:
         return None
+    from email.utils import parsedate_to_datetime
+
     try:
         moment: datetime = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):

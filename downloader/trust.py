@@ -25,6 +25,8 @@ def bundle(cacert: str | None) -> Iterator[str]:
     if cacert is None:
         yield certifi.where()
         return
+    import ssl
+
     try:
         with open(cacert, "rb") as file:
             own = file.read()
@@ -32,8 +34,10 @@ def bundle(cacert: str | None) -> Iterator[str]:
             common = file.read()
     except OSError as error:
         raise UsageError(f"--cacert: cannot read {cacert}: {error.strerror}") from error
-    if b"-----BEGIN CERTIFICATE-----" not in own and b"-----BEGIN TRUSTED CERTIFICATE-----" not in own:
-        raise UsageError(f"--cacert: {cacert} holds no certificate in PEM format")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=cacert)
+    except ssl.SSLError as error:
+        raise UsageError(f"--cacert: {cacert} holds no certificate in PEM format that can be read") from error
     descriptor, path = tempfile.mkstemp(prefix="gdl-", suffix=".pem")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from downloader import errors
-from downloader.retry import http_date, retry_after
-from downloader.text import format_size
+from downloader.retry import PATIENCE, http_date, retry_after
+from downloader.text import format_duration, format_size
 
 if TYPE_CHECKING:
     from downloader.options import Options
@@ -53,6 +53,9 @@ def decide(head: Head, options: Options, *, now: float) -> Save | Redirect | err
     if status in TRANSIENT:
         error.retryable = True
         error.retry_after = retry_after(head.get("retry-after"), now=http_date(head.get("date")) or now)
+        if error.retry_after is not None and error.retry_after > PATIENCE:
+            wait = format_duration(min(error.retry_after, 1e9))
+            error.args = (f"{error}; the server asks to be left alone for {wait} (Retry-After), too long to wait",)
     return error
 
 

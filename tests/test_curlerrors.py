@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader import errors
-from downloader.curlerrors import translate
+from downloader.transport.translation import translate
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import answers
+from support import answers, samples
 from support import faults as f
-from support import samples
 from support.cli import RunningGdl, start_gdl
 
 if TYPE_CHECKING:

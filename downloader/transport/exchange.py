@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent.hub import Waiter
 
+from downloader.errors import ConnectError
 from downloader.responses import Head
 
 if TYPE_CHECKING:
@@ -25,7 +26,19 @@ class Receiver(Protocol):
 class Exchange:
     """One request and its response. ``waiter`` wakes the greenlet that waits for its end."""
 
-    __slots__ = ("begun", "failure", "lines", "receiver", "waiter", "write")
+    __slots__ = (
+        "_chunks",
+        "_quiet",
+        "_seen",
+        "begun",
+        "excess",
+        "failure",
+        "kept",
+        "lines",
+        "receiver",
+        "waiter",
+        "write",
+    )
 
     def __init__(self, receiver: Receiver) -> None:
         self.receiver = receiver
@@ -35,9 +48,17 @@ class Exchange:
         """Header lines; trailers come here too, after the head has been read. libcurl bounds them to 6 MB."""
         self.begun: Head | None = None
         self.failure: BaseException | None = None
+        self.excess = False
+        """Whether libcurl saw bytes behind the promised ones."""
+        self.kept = False
+        """Whether the connection was still open when the response was complete."""
+        self._chunks = 0
+        self._seen = 0
+        self._quiet = 0
 
     def on_data(self, chunk: bytes) -> int | None:
         """Take body bytes from libcurl; -1 tells it to stop because of `failure`."""
+        self._chunks += 1
         try:
             if self.begun is None:
                 self._begin()
@@ -47,13 +68,32 @@ class Exchange:
             return -1
         return None
 
+    def on_debug(self, kind: int, text: bytes) -> None:
+        """Take a line of libcurl's log (kind 0; the others are the wire's bytes)."""
+        if kind == 0 and text.startswith(b"Excess found"):
+            self.excess = True
+
+    def looks_silent(self) -> int:
+        """Return how many looks in a row have found nothing new; 0 before the first header, libcurl's own watch."""
+        progress = self._chunks + len(self.lines)
+        if progress != self._seen or not progress:
+            self._seen = progress
+            self._quiet = 0
+        else:
+            self._quiet += 1
+        return self._quiet
+
     def forget(self) -> None:
         """Drop what would live on in an idle handle."""
         del self.receiver, self.write, self.lines
 
     def finish(self) -> Head:
         """Return the head of a response that is complete, telling the receiver of it if its body was empty."""
-        return self.begun or self._begin()
+        if self.begun is not None:
+            return self.begun
+        if not self.lines or self.lines[-1].strip():  # libcurl takes a header that breaks off for a whole one
+            raise ConnectError("the server closed the connection within the header")
+        return self._begin()
 
     def _begin(self) -> Head:
         self.begun = head = Head.parse(self.lines)

@@ -20,42 +20,21 @@ import gevent
 import pycurl
 
 from downloader import errors
-from downloader.curlerrors import translate
-from downloader.exchange import Exchange
+from downloader.transport.translation import translate
+from downloader.transport.exchange import Exchange
+from downloader.transport.handles import Handles
+from downloader.urls import host_key
 
 if TYPE_CHECKING:
-    from downloader.exchange import Receiver
     from downloader.options import Options
     from downloader.request import Request
     from downloader.responses import Head
+    from downloader.transport.exchange import Receiver
 
-LEAST_LIBCURL = (8, 1, 0)
-"""Older ones lack what the options below rely on."""
-BROKEN_LIBCURL = frozenset({(8, 20, 0)})
-"""Releases that spin on their wake-up descriptor."""
-
-BUFFER = 256 * 1024
-"""Receive buffer in bytes: fewer, larger chunks mean less Python per byte."""
-
-_SUPPRESS_CONNECT_HEADERS = 265
-"""CURLOPT_SUPPRESS_CONNECT_HEADERS: part of libcurl's ABI, not named by pycurl."""
-
-_HTTP_VERSIONS = {
-    "auto": pycurl.CURL_HTTP_VERSION_2TLS,
-    "1.0": pycurl.CURL_HTTP_VERSION_1_0,
-    "1.1": pycurl.CURL_HTTP_VERSION_1_1,
-    "2": pycurl.CURL_HTTP_VERSION_2TLS,
-    "3": pycurl.CURL_HTTP_VERSION_3,
-}
-
-
-def check_libcurl() -> None:
-    """Raise `errors.UsageError` when the installed libcurl cannot do the work."""
-    text = pycurl.version_info()[1]
-    version = tuple(int(part) for part in text.split("-")[0].split(".")[:3])
-    if version < LEAST_LIBCURL or version in BROKEN_LIBCURL:
-        least = ".".join(map(str, LEAST_LIBCURL))
-        raise errors.UsageError(f"libcurl {text} cannot be used; install a pycurl with libcurl {least} or newer")
+KEEPING_HOSTS = 4096
+"""Hosts remembered for keeping connections open."""
+QUIET_LOOKS = 4
+"""How often in ``--timeout`` a running exchange is looked at for progress."""
 
 
 class Transport:
@@ -66,14 +45,11 @@ class Transport:
     """
 
     def __init__(self, options: Options, *, cainfo: str | None = None, spare: int = 64) -> None:
-        check_libcurl()
-        self._base = _base_options(options, cainfo or certifi.where())
-        self._user_agent = options.user_agent
-        self._referer = options.referer
-        self._spare = spare
-        self._idle: list[Any] = []
-        self._plain: list[Any] = []
+        self._handles = Handles(options, cainfo or certifi.where(), spare=spare)
         self._active: dict[Any, Exchange] = {}
+        self._keeping: set[str] = set()
+        self._timeout = options.timeout
+        self._watch: Any = None
         self._watchers: dict[int, tuple[Any, int]] = {}
         self._timer: Any = None
         self._due = 0.0
@@ -93,31 +69,36 @@ class Transport:
         """
         if self._closed:
             raise RuntimeError("the transport is closed")
-        # A handle that has only ever had the run's own options and a URL needs no more than another URL. Every
-        # other one is reset before it is used again, so that no option leaks from one request to the next.
-        plain = request.plain and request.user_agent == self._user_agent and request.referer == self._referer
-        easy = self._take(plain=plain)
+        origin = host_key(request.url)
+        listens = origin not in self._keeping
+        plain = not listens and self._handles.is_plain(request)
+        easy = self._handles.take(plain=plain)
         exchange = Exchange(receiver)
         try:
-            if plain:
-                easy.setopt(pycurl.URL, request.url)
-            else:
-                _configure(easy, request)
+            if listens:
+                easy.setopt(pycurl.VERBOSE, 1)
+                easy.setopt(pycurl.DEBUGFUNCTION, exchange.on_debug)
+            self._handles.configure(easy, request, plain=plain)
             easy.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
             easy.setopt(pycurl.WRITEFUNCTION, exchange.on_data)
             self._active[easy] = exchange
+            if self._watch is None:
+                self._watch = self._loop.timer(self._timeout / QUIET_LOOKS, self._timeout / QUIET_LOOKS)
+                self._watch.start(self._on_watch)
             self._multi.add_handle(easy)
             code, message = exchange.waiter.get()
             if exchange.failure is not None:
                 raise exchange.failure
             if code:
                 raise translate(code, message, easy.getinfo(pycurl.OS_ERRNO))
-            return exchange.finish()
+            head = exchange.finish()
+            self._check_end(origin, exchange, head, listened=listens)
+            return head
         finally:
             if self._active.pop(easy, None) is not None and not self._closed:
                 self._multi.remove_handle(easy)
             exchange.forget()
-            self._give_back(easy, plain=plain)
+            self._handles.give_back(easy, plain=plain)
 
     def close(self) -> None:
         """Cancel what is running (its greenlets get `errors.Interrupted`) and free everything. Idempotent."""
@@ -125,45 +106,34 @@ class Transport:
             return
         self._fail_all(errors.Interrupted("the run was stopped"))
         self._closed = True
-        if self._timer is not None:
-            self._timer.close()
-            self._timer = None
+        for timer in (self._timer, self._watch):
+            if timer is not None:
+                timer.close()
+        self._timer = self._watch = None
         self._multi.close()
         for watcher, _ in self._watchers.values():
             watcher.stop()
             watcher.close()
         self._watchers.clear()
-        for easy in (*self._idle, *self._plain):
-            easy.close()
-        self._idle.clear()
-        self._plain.clear()
+        self._handles.close()
 
-    def _take(self, *, plain: bool) -> Any:
-        if plain and self._plain:
-            return self._plain.pop()
-        if self._idle:
-            easy = self._idle.pop()
-        elif self._plain:
-            easy = self._plain.pop()
-            easy.reset()
-        else:
-            easy = pycurl.Curl()
-        for option, value in self._base:
-            easy.setopt(option, value)
-        if plain:
-            easy.setopt(pycurl.USERAGENT, self._user_agent)
-            if self._referer is not None:
-                easy.setopt(pycurl.REFERER, self._referer)
-        return easy
+    def _check_end(self, origin: str, exchange: Exchange, head: Head, *, listened: bool) -> None:
+        """Raise `errors.BodyError` where more bytes came than were promised (RFC 9112 section 6.3).
 
-    def _give_back(self, easy: Any, *, plain: bool) -> None:
-        if self._closed or len(self._idle) + len(self._plain) >= self._spare:
-            easy.close()
-        elif plain:
-            self._plain.append(easy)
-        else:
-            easy.reset()
-            self._idle.append(easy)
+        libcurl takes the promised ones, closes the connection and tells nobody but its log. So the log is listened
+        to while a host has not kept a connection open; once it has, a connection that is closed against the head's
+        word gives the surplus away for nothing.
+        """
+        if exchange.excess:
+            raise errors.BodyError("the server sent more bytes than it promised")
+        if exchange.kept:
+            if len(self._keeping) >= KEEPING_HOSTS:
+                self._keeping.clear()
+            self._keeping.add(origin)
+        elif not listened:
+            self._keeping.discard(origin)
+            if head.keeps_connection and head.content_length is not None:
+                raise errors.BodyError("the connection was out of step: more bytes than promised, or a close too early")
 
     # Called by libcurl.
 
@@ -251,8 +221,23 @@ class Transport:
     def _detach(self, easy: Any, code: int, message: str, done: list[tuple[Exchange, int, str]]) -> None:
         exchange = self._active.pop(easy, None)
         if exchange is not None:
+            exchange.kept = code == 0 and easy.getinfo(pycurl.ACTIVESOCKET) != pycurl.SOCKET_BAD
             self._multi.remove_handle(easy)
             done.append((exchange, code, message))
+
+    def _on_watch(self) -> None:
+        """Fail what has gone silent: libcurl's own watch takes means over several seconds."""
+        if not self._active:
+            self._watch.close()
+            self._watch = None
+            return
+        silent = [easy for easy, exchange in self._active.items() if exchange.looks_silent() >= QUIET_LOOKS]
+        done: list[tuple[Exchange, int, str]] = []
+        for easy in silent:
+            self._active[easy].failure = errors.TimedOut(f"nothing came for {self._timeout:g} s")
+            self._detach(easy, 0, "", done)
+        for exchange, code, message in done:
+            exchange.waiter.switch((code, message))
 
     def _fail_all(self, error: errors.ItemError) -> None:
         for easy, exchange in list(self._active.items()):
@@ -260,48 +245,3 @@ class Transport:
             self._multi.remove_handle(easy)
             exchange.failure = exchange.failure or error
             self._loop.run_callback(exchange.waiter.switch, (0, ""))
-
-
-def _base_options(options: Options, cainfo: str) -> list[tuple[int, Any]]:
-    """The libcurl options every request of a run shares."""
-    base: list[tuple[int, Any]] = [
-        (pycurl.NOSIGNAL, 1),
-        (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-        (pycurl.HTTP_VERSION, _HTTP_VERSIONS[options.http_version]),
-        (pycurl.BUFFERSIZE, BUFFER),
-        # Asks for the bytes as they are, and has libcurl undo an encoding that comes all the same.
-        (pycurl.ACCEPT_ENCODING, "identity"),
-        (pycurl.CAINFO, cainfo),
-        (pycurl.CONNECTTIMEOUT_MS, int(options.timeout * 1000) or 1),
-        (pycurl.LOW_SPEED_LIMIT, 1),
-        (pycurl.LOW_SPEED_TIME, max(1, round(options.timeout))),
-        (_SUPPRESS_CONNECT_HEADERS, 1),
-    ]
-    if options.insecure:
-        base += [(pycurl.SSL_VERIFYPEER, 0), (pycurl.SSL_VERIFYHOST, 0)]
-    if options.proxy is not None:
-        base.append((pycurl.PROXY, options.proxy))
-    if options.netrc:
-        base.append((pycurl.NETRC, pycurl.NETRC_OPTIONAL))
-    return base
-
-
-def _configure(easy: Any, request: Request) -> None:
-    easy.setopt(pycurl.URL, request.url)
-    if request.user_agent is not None:
-        easy.setopt(pycurl.USERAGENT, request.user_agent)
-    if request.referer is not None:
-        easy.setopt(pycurl.REFERER, request.referer)
-    if request.headers:
-        # "Name;" is libcurl's way to say: send it with an empty value.
-        easy.setopt(
-            pycurl.HTTPHEADER,
-            [f"{name}: {value}" if value else f"{name};" for name, value in request.headers],
-        )
-    if request.username is not None:
-        easy.setopt(pycurl.USERNAME, request.username)
-        easy.setopt(pycurl.PASSWORD, request.password or "")
-    if request.cookie is not None:
-        easy.setopt(pycurl.COOKIE, request.cookie)
-    if request.deadline is not None:
-        easy.setopt(pycurl.TIMEOUT_MS, max(1, int(request.deadline * 1000)))

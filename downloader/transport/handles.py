@@ -1,0 +1,157 @@
+"""libcurl's easy handles: their options, and a free list from which no option leaks to the next request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pycurl
+
+from downloader.errors import UsageError
+
+if TYPE_CHECKING:
+    from downloader.options import Options
+    from downloader.request import Request
+
+LEAST_LIBCURL = (8, 1, 0)
+"""Older ones lack what the options below rely on."""
+BROKEN_LIBCURL = frozenset({(8, 20, 0)})
+"""Releases that spin on their wake-up descriptor."""
+
+BUFFER = 256 * 1024
+"""Receive buffer in bytes: fewer, larger chunks mean less Python per byte."""
+
+_SUPPRESS_CONNECT_HEADERS = 265
+"""CURLOPT_SUPPRESS_CONNECT_HEADERS: part of libcurl's ABI, not named by pycurl."""
+
+_HTTP_VERSIONS = {
+    "auto": pycurl.CURL_HTTP_VERSION_2TLS,
+    "1.0": pycurl.CURL_HTTP_VERSION_1_0,
+    "1.1": pycurl.CURL_HTTP_VERSION_1_1,
+    "2": pycurl.CURL_HTTP_VERSION_2TLS,
+    "3": pycurl.CURL_HTTP_VERSION_3,
+}
+
+
+def check_libcurl() -> None:
+    """Raise `UsageError` when the installed libcurl cannot do the work."""
+    text = pycurl.version_info()[1]
+    version = tuple(int(part) for part in text.split("-")[0].split(".")[:3])
+    if version < LEAST_LIBCURL or version in BROKEN_LIBCURL:
+        least = ".".join(map(str, LEAST_LIBCURL))
+        raise UsageError(f"libcurl {text} cannot be used; install a pycurl with libcurl {least} or newer")
+
+
+class Handles:
+    """Easy handles for the requests of a run.
+
+    A handle that has only ever had the run's own options and a URL is *plain*: the next plain request needs no more
+    than another URL. Every other one is reset before it is used again. ``spare`` bounds how many are kept.
+    """
+
+    def __init__(self, options: Options, cainfo: str, *, spare: int) -> None:
+        check_libcurl()
+        self._base = _base_options(options, cainfo)
+        self._user_agent = options.user_agent
+        self._referer = options.referer
+        self._spare = spare
+        self._reset: list[Any] = []
+        self._plain: list[Any] = []
+        self._closed = False
+
+    def is_plain(self, request: Request) -> bool:
+        """Whether only the URL tells ``request`` from others of the run."""
+        return request.plain and request.user_agent == self._user_agent and request.referer == self._referer
+
+    def take(self, *, plain: bool) -> Any:
+        """Return a handle with the options of the run."""
+        if plain and self._plain:
+            return self._plain.pop()
+        if self._reset:
+            easy = self._reset.pop()
+        elif self._plain:
+            easy = self._plain.pop()
+            easy.reset()
+        else:
+            easy = pycurl.Curl()
+        for option, value in self._base:
+            easy.setopt(option, value)
+        if plain:
+            easy.setopt(pycurl.USERAGENT, _wire(self._user_agent))
+            if self._referer is not None:
+                easy.setopt(pycurl.REFERER, _wire(self._referer))
+        return easy
+
+    def configure(self, easy: Any, request: Request, *, plain: bool) -> None:
+        """Set what ``request`` needs besides the options of the run."""
+        if plain:
+            easy.setopt(pycurl.URL, request.url)
+        else:
+            _configure(easy, request)
+
+    def give_back(self, easy: Any, *, plain: bool) -> None:
+        """Keep a handle for later, or close it."""
+        if self._closed or len(self._reset) + len(self._plain) >= self._spare:
+            easy.close()
+        elif plain:
+            self._plain.append(easy)
+        else:
+            easy.reset()
+            self._reset.append(easy)
+
+    def close(self) -> None:
+        """Close what is idle; what is given back later is closed then. Idempotent."""
+        self._closed = True
+        for easy in (*self._reset, *self._plain):
+            easy.close()
+        self._reset.clear()
+        self._plain.clear()
+
+
+def _base_options(options: Options, cainfo: str) -> list[tuple[int, Any]]:
+    """The libcurl options every request of a run shares."""
+    base: list[tuple[int, Any]] = [
+        (pycurl.NOSIGNAL, 1),
+        (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+        (pycurl.HTTP_VERSION, _HTTP_VERSIONS[options.http_version]),
+        (pycurl.BUFFERSIZE, BUFFER),
+        # Asks for the bytes as they are, and has libcurl undo an encoding that comes all the same.
+        (pycurl.ACCEPT_ENCODING, "identity"),
+        (pycurl.CAINFO, cainfo),
+        (pycurl.CONNECTTIMEOUT_MS, int(options.timeout * 1000) or 1),
+        (pycurl.LOW_SPEED_LIMIT, 1),
+        (pycurl.LOW_SPEED_TIME, max(1, round(options.timeout))),
+        (_SUPPRESS_CONNECT_HEADERS, 1),
+    ]
+    if options.insecure:
+        base += [(pycurl.SSL_VERIFYPEER, 0), (pycurl.SSL_VERIFYHOST, 0)]
+    if options.proxy is not None:
+        base.append((pycurl.PROXY, options.proxy))
+    if options.netrc:
+        base.append((pycurl.NETRC, pycurl.NETRC_OPTIONAL))
+    return base
+
+
+def _configure(easy: Any, request: Request) -> None:
+    easy.setopt(pycurl.URL, request.url)
+    if request.user_agent is not None:
+        easy.setopt(pycurl.USERAGENT, _wire(request.user_agent))
+    if request.referer is not None:
+        easy.setopt(pycurl.REFERER, _wire(request.referer))
+    if request.headers:
+        # "Name;" is libcurl's way to say: send it with an empty value.
+        easy.setopt(
+            pycurl.HTTPHEADER,
+            [_wire(f"{name}: {value}" if value else f"{name};") for name, value in request.headers],
+        )
+    if request.username is not None:
+        easy.setopt(pycurl.USERNAME, _wire(request.username))
+        easy.setopt(pycurl.PASSWORD, _wire(request.password or ""))
+    if request.cookie is not None:
+        easy.setopt(pycurl.COOKIE, _wire(request.cookie))
+    if request.deadline is not None:
+        easy.setopt(pycurl.TIMEOUT_MS, max(1, int(request.deadline * 1000)))
+
+
+def _wire(text: str) -> bytes:
+    """Text outside ASCII goes out as UTF-8, as curl sends it; pycurl itself would refuse it."""
+    return text.encode("utf-8", "surrogateescape")
