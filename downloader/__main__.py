@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
 def main() -> None:
     """Run the command and exit with its code."""
+    _fill_standard_streams()
     from gevent import config, monkey
 
     # What a dependency might wait in. The rest of patch_all is never waited in here, and costs 75 ms at each start.
@@ -22,6 +24,15 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     sys.exit(run())
+
+
+def _fill_standard_streams() -> None:
+    """Open what the caller closed: a file or a connection must not get the number of a standard stream."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
 if __name__ == "__main__":

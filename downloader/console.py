@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO
 
 import gevent
 
@@ -71,8 +71,14 @@ class Display:
 
 def download_all(sources: Sequence[str], options: Options, display: Display) -> ExitCode:
     """Download what ``sources`` list, showing it as ``display`` says. Raises `errors.UsageError` before it starts."""
-    with ExitStack() as stack:
-        return _Run(sources, options, display, stack).perform()
+    try:
+        with ExitStack() as stack:
+            return _Run(sources, options, display, stack).perform()
+    except StopRun as error:  # what the run should have left beside its files could not be written
+        if sys.stderr is not None:
+            with suppress(OSError):
+                print(f"gdl: {error}", file=sys.stderr)  # noqa: T201
+        return ExitCode.STOPPED
 
 
 class _Run:
@@ -89,6 +95,8 @@ class _Run:
         if display.log_file is not None:
             self._listeners.append(stack.enter_context(LogFile(display.log_file)))
         if display.as_json:
+            if sys.stdout is None:
+                raise StopRun("--json: standard output is closed")
             self._listeners.append(Json(_Guarded(sys.stdout.buffer, self._closed).write))
         # A stream may never end: it is not read on where that serves no download.
         lists_only = all(lists.is_url(source) or os.path.isfile(source) for source in sources)
@@ -102,7 +110,7 @@ class _Run:
         display = self._display
         if display.quiet or display.progress in ("lines", "none"):
             return None
-        if display.progress == "auto" and not sys.stderr.isatty():
+        if sys.stderr is None or (display.progress == "auto" and not sys.stderr.isatty()):
             return None
         from downloader.progress import Bars, can_draw
 
@@ -177,8 +185,12 @@ class _Run:
         if self._bars is not None:
             self._bars.print(line)
             return
-        with suppress(OSError):  # nobody reads standard error any more: the files matter more
+        if sys.stderr is None:
+            return
+        try:
             print(line, file=sys.stderr, flush=True)  # noqa: T201
+        except OSError:  # nobody reads it any more: the files matter more
+            _discard(sys.stderr)
 
     def _closed(self, error: OSError) -> None:
         self.engine.stop(StopRun(f"standard output cannot be written: {error.strerror}"))
@@ -199,10 +211,14 @@ class _Guarded:
             self._stream.flush()
         except OSError as error:
             self._stream = None
-            # What Python flushes at its exit goes nowhere instead of failing again.
-            with suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard(sys.stdout)
             self._closed(error)
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what comes nowhere, so that Python's own flush at its exit does not fail once more."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _stopped(reason: GdlError) -> str:

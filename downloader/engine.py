@@ -26,7 +26,7 @@ from downloader.transfer import Download
 from downloader.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from downloader.items import Item, Listener, Result
     from downloader.options import Options
@@ -87,6 +87,9 @@ class Engine:
             feeder = gevent.spawn(self._feed, items)
             try:
                 self._over.wait()
+            except BaseException:
+                self.stop(errors.Interrupted("the run itself was interrupted"))
+                raise
             finally:
                 gevent.killall([feeder, *self._greenlets.values()])
                 if self._alarm is not None:
@@ -119,7 +122,8 @@ class Engine:
         self._room.set()
 
     def _interruption(self) -> errors.Interrupted:
-        return errors.Interrupted(f"not done: the run was stopped ({self.stopped})")
+        reason = f"the run was stopped ({self.stopped})" if self.stopped is not None else "somebody stopped it"
+        return errors.Interrupted(f"not done: {reason}")
 
     def _reads_on(self) -> bool:
         return self._read_on and isinstance(self.stopped, errors.StopRun)
@@ -128,8 +132,9 @@ class Engine:
 
     def _feed(self, items: Iterable[Item | BadItem]) -> None:
         self._feeder = gevent.getcurrent()
-        iterator = iter(items)
+        iterator: Iterator[Item | BadItem] | None = None
         try:
+            iterator = iter(items)
             unbroken = 0
             while self.stopped is None or self._reads_on():
                 item = next(iterator, None)
@@ -243,10 +248,13 @@ class Engine:
             result = results.failed(item, error, running, download.progress)
         except Exception as bug:  # noqa: BLE001 the one place: a bug costs its item, not the run
             result = results.failed(item, _internal(bug), running, download.progress)
+        except gevent.GreenletExit:
+            result = results.failed(item, self._interruption(), running, download.progress)
+            raise
         finally:
             download.abandon()
             self._greenlets.pop(item.index, None)
-        self._emit(result)
+            self._emit(result)
 
     def _attempt_all(self, item: Item, running: Running, download: Download) -> None:
         """Try until it works. Raises what ends the item otherwise; on return and on raising no slot is held."""

@@ -73,6 +73,8 @@ class Options:
             raise UsageError(f"--min-size {self.min_size} is larger than --max-size {self.max_size}")
         _check_choice("--existing", self.existing, get_args(Existing))
         _check_choice("--http-version", self.http_version, get_args(HttpVersion))
+        if os.path.exists(self.output) and not os.path.isdir(self.output):
+            raise UsageError(f"--output: {self.output} is not a folder")
         for pattern in self.accept:
             if pattern.count("/") != 1 or any(c in pattern for c in " ;,"):
                 raise UsageError(f"--accept takes types like image/* or audio/flac, not {pattern!r}")

@@ -68,6 +68,7 @@ class Part:
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(state, file)
         except OSError as error:
+            _unlink(path)  # half a state is worse than none
             raise translate(error, path) from error
         self._state = True
 

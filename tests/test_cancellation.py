@@ -328,7 +328,7 @@ def test_killing_an_items_greenlet_costs_that_item_only(scene: Scene, stage: Cal
     stage(scene)
     for greenlet in list(scene.engine._greenlets.values()):
         greenlet.kill(timeout=20)
-    scene.runner.get(timeout=20)
+    scene.runner.get(timeout=5)
     assert scene.engine.stopped is None
     check_results(scene)
     check_nothing_leaks(scene, stage)

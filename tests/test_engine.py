@@ -138,7 +138,7 @@ def test_a_result_carries_what_the_responses_told(tmp_path: Path, faults: f.Faul
     target = faults.route("/target.jpg", f.ok(BODY))
     urls = [
         faults.route("/moved.jpg", f.redirect("/target.jpg")),
-        faults.route("/flaky.jpg", f.status(503), f.reset, f.ok(BODY)),
+        faults.route("/flaky.jpg", f.status(503), f.truncated(BODY, 100), f.ok(BODY)),
         faults.route("/gone.jpg", f.status(404)),
         "http://127.0.0.1:1/refused.jpg",
     ]

@@ -39,6 +39,8 @@ INFINITE = float("inf")
         ({"cacert": "/nowhere/ca.pem"}, "--cacert"),
         ({"existing": "sometimes"}, "--existing"),
         ({"http_version": "7"}, "--http-version"),
+        ({"jobs": 10**20}, "--jobs"),
+        ({"proxy": "gopher://proxy:70"}, "--proxy"),
     ],
     ids=str,
 )

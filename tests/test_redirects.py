@@ -131,6 +131,18 @@ def test_redirects_that_lead_nowhere_fail_once(
     assert (done.returncode, files(tmp_path)) == (1, ["secret.jpg"])
 
 
+def test_an_answer_counts_though_its_body_never_comes(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    faults.route("/moved.jpg", f.script(f.head(302, location="/b.jpg", content_length=500), f.hold))
+    faults.route("/gone.jpg", f.script(f.head(404, content_length=500), f.hold))
+    faults.route("/b.jpg", OK)
+    urls = [faults.url("/moved.jpg"), faults.url("/gone.jpg")]
+    done = gdl("--json", "--retries", "1", "--timeout", "1", *urls)
+    assert [done.by_url[url]["status"] for url in urls] == ["saved", "failed"]
+    assert done.by_url[urls[1]]["error"]["kind"] == "http"
+    assert [request.path for request in faults.requests if request.path != "/b.jpg"].count("/gone.jpg") == 1
+    assert files(tmp_path) == ["moved.jpg"]
+
+
 def test_a_redirect_to_a_page_names_the_page(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
     url = faults.route("/cat.jpg", f.redirect("/login"))
     faults.route("/login", f.web_page("Sign in"))

@@ -20,9 +20,9 @@ import gevent
 import pycurl
 
 from downloader import errors
-from downloader.transport.translation import translate
 from downloader.transport.exchange import Exchange
 from downloader.transport.handles import Handles
+from downloader.transport.translation import translate
 from downloader.urls import host_key
 
 if TYPE_CHECKING:
