@@ -16,7 +16,6 @@ import tempfile
 import termios
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import groupby
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from pyte.screens import Char
 
 COLUMNS, ROWS = 104, 14
-MOMENT = 6.0
+MOMENT = 5.0
 """Seconds after the start at which the picture is taken."""
 CELL, LINE, MARGIN, TITLE = 8.2, 19, 16, 34
 """Width and height of a character, the border and the title bar, in pixels."""
@@ -57,13 +56,13 @@ class File:
 
 
 def _pictures() -> list[File]:
-    names = [f"http://museum.example/plates/{plate:03d}.jpg" for plate in range(1, 31)]
-    return [File(name, "seahorses.jpg", 90_000 + 13_000 * (n % 9), 400_000) for n, name in enumerate(names)]
+    names = [f"http://art.example/plates/{plate:04d}.jpg" for plate in range(1, 1601)]
+    return [File(name, "seahorses.jpg", 90_000 + 9_000 * (n % 9), 700_000) for n, name in enumerate(names)]
 
 
 SITE = [
     *_pictures()[:6],
-    File("http://museum.example/portrait.jpg", None),
+    File("http://art.example/portrait.jpg", None),
     File("http://film.example/tide-pools-1080p.mp4", "zoom.mp4", 61_000_000, 7_100_000),
     File("http://film.example/northern-lights.mp4", "zoom.mp4", 24_700_000, 3_200_000),
     File("http://radio.example/episode-12-the-lighthouse.mp3", "arpeggio.mp3", 18_400_000, 1_300_000),
@@ -86,15 +85,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(start[:size])
         sent = len(start)
-        with suppress(ConnectionError):  # gdl is gone when the picture is taken
-            while sent < size:
-                time.sleep(0.05)
-                piece = min(size - sent, file.rate // 20)
-                self.wfile.write(bytes(piece))
-                sent += piece
+        while sent < size:
+            time.sleep(0.05)
+            piece = min(size - sent, file.rate // 20)
+            self.wfile.write(bytes(piece))
+            sent += piece
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore that gdl is gone when the picture is taken."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 def shoot() -> pyte.Screen:
@@ -103,8 +110,7 @@ def shoot() -> pyte.Screen:
     stream = pyte.ByteStream(screen)
     command = ["gdl", "urls.txt", "-o", "~/Desktop"]
     stream.feed(f"\x1b[32m$\x1b[0m {' '.join(command)}\r\n".encode())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as home:
         Path(home, "urls.txt").write_text("".join(f"{file.url}\n" for file in SITE))

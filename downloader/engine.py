@@ -122,8 +122,7 @@ class Engine:
         self._room.set()
 
     def _interruption(self) -> errors.Interrupted:
-        reason = f"the run was stopped ({self.stopped})" if self.stopped is not None else "somebody stopped it"
-        return errors.Interrupted(f"not done: {reason}")
+        return errors.Interrupted(f"not done: {self.stopped or 'interrupted'}")
 
     def _reads_on(self) -> bool:
         return self._read_on and isinstance(self.stopped, errors.StopRun)
@@ -210,6 +209,8 @@ class Engine:
                 gevent.get_hub().loop.run_callback(grant.switch, None)
             elif index in self._pending:
                 gevent.spawn(self._run_item, index)
+            else:  # killed while it waited
+                self._scheduler.finish(index)
         due = self._scheduler.next_time()
         if due is not None and (self._alarm is None or due < self._alarm_at):
             self._set_alarm(due, now)
@@ -308,9 +309,12 @@ class Engine:
         try:
             self._pump()
             waiter.get()
+        except BaseException:
+            if self._grants.pop(item.index, None) is None:  # granted, but killed before it could take it
+                self._scheduler.finish(item.index)
+            raise
         finally:
             self.tally.waiting -= 1
-            self._grants.pop(item.index, None)
 
     def _emit(self, result: Result) -> None:
         tally = self.tally

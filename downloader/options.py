@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -12,7 +13,13 @@ from downloader.errors import UsageError
 Existing = Literal["skip", "overwrite", "rename"]
 HttpVersion = Literal["auto", "1.0", "1.1", "2", "3"]
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 MEDIA = ("image/*", "video/*", "audio/*")
+PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+MOST_JOBS = 10_000
+"""More transfers at once than this no machine has descriptors for."""
 USER_AGENT = f"gdl/{__version__}"
 
 
@@ -61,9 +68,27 @@ class Options:
     """Ask, decide and name, but write nothing."""
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_request()
+        _check_choice("--existing", self.existing, get_args(Existing))
+        _check_choice("--http-version", self.http_version, get_args(HttpVersion))
+        if os.path.exists(self.output) and not os.path.isdir(self.output):
+            raise UsageError(f"--output: {self.output} is not a folder")
+        if not self.accept:
+            raise UsageError("--accept is empty; give types like image/*, or */* for anything")
+        for pattern in self.accept:
+            if pattern.count("/") != 1 or any(c in pattern for c in " ;,"):
+                raise UsageError(f"--accept takes types like image/* or audio/flac, not {pattern!r}")
+        for option, path in (("--cookies", self.cookies), ("--cacert", self.cacert)):
+            if path is not None and not os.access(path, os.R_OK):
+                raise UsageError(f"{option}: cannot read {path}")
+
+    def _check_numbers(self) -> None:
         for option, value in (("--jobs", self.jobs), ("--per-host", self.per_host)):
             if value is not None and value < 1:
                 raise UsageError(f"{option} must be at least 1, not {value}")
+            if value is not None and value > MOST_JOBS:
+                raise UsageError(f"{option} must be at most {MOST_JOBS:,}, not {value}")
         if self.retries < 0:
             raise UsageError(f"--retries must not be negative, not {self.retries}")
         for option, seconds in (("--timeout", self.timeout), ("--max-time", self.max_time)):
@@ -71,16 +96,19 @@ class Options:
                 raise UsageError(f"{option} must be more than 0 seconds, not {seconds:g}")
         if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
             raise UsageError(f"--min-size {self.min_size} is larger than --max-size {self.max_size}")
-        _check_choice("--existing", self.existing, get_args(Existing))
-        _check_choice("--http-version", self.http_version, get_args(HttpVersion))
-        if os.path.exists(self.output) and not os.path.isdir(self.output):
-            raise UsageError(f"--output: {self.output} is not a folder")
-        for pattern in self.accept:
-            if pattern.count("/") != 1 or any(c in pattern for c in " ;,"):
-                raise UsageError(f"--accept takes types like image/* or audio/flac, not {pattern!r}")
-        for option, path in (("--cookies", self.cookies), ("--cacert", self.cacert)):
-            if path is not None and not os.access(path, os.R_OK):
-                raise UsageError(f"{option}: cannot read {path}")
+
+    def _check_request(self) -> None:
+        for option, text in (("--user-agent", self.user_agent), ("--referer", self.referer or "")):
+            if _CONTROL.search(text):
+                raise UsageError(f"{option} holds a control character, which no header can carry")
+        scheme = (self.proxy or "").partition("://")[0].lower() if "://" in (self.proxy or "") else "http"
+        if scheme not in PROXIES:
+            raise UsageError(f"--proxy takes {', '.join(PROXIES)} proxies, not {scheme}://")
+        for name, value in self.headers:
+            if not _TOKEN.fullmatch(name):
+                raise UsageError(f"--header: {name!r} is no name of a header (RFC 9110 section 5.1)")
+            if _CONTROL.search(value):
+                raise UsageError(f"--header: the value of {name} holds a control character")
 
 
 def _check_choice(option: str, choice: str, valid: tuple[str, ...]) -> None:

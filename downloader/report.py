@@ -52,6 +52,9 @@ class Lines(Listener):
         elif result.status == "saved":
             if self._level >= Level.PLAIN:
                 self._write(f"saved   {printable(result.path or '')}  {format_size(result.bytes)}")
+        elif result.reason == "dry run":
+            if self._level >= Level.BARS:
+                self._write(f"would save {printable(result.path or '')}  from {printable(result.url or '')}")
         elif self._level >= Level.VERBOSE:
             what = printable(result.path or result.url or "")
             self._write(f"skipped {what}: {printable(result.reason or '')}")
@@ -83,7 +86,10 @@ def failure(result: Result) -> str:
     if place and reason.startswith(f"{place}:"):
         return reason
     url = f"{printable(result.url)}: " if result.url else ""
-    return f"{url}{reason}{f' ({place})' if place else ''}"
+    notes = [place] if place else []
+    if result.attempts > 1:
+        notes.append(f"{result.attempts} tries")
+    return f"{url}{reason}{' (' + ', '.join(notes) + ')' if notes else ''}"
 
 
 def place_of(result: Result) -> str:
@@ -124,8 +130,12 @@ def summary(
     parts = []
     if tally.saved:
         parts.append(f"{tally.saved} saved ({_transferred(tally, elapsed)})")
-    if tally.skipped:
-        parts.append(f"{tally.skipped} skipped{_by_reason(counters.skipped)}")
+    planned = counters.skipped.get("dry run", 0)
+    if planned:
+        parts.append(f"{planned} would be saved")
+    if tally.skipped > planned:
+        reasons = {reason: count for reason, count in counters.skipped.items() if reason != "dry run"}
+        parts.append(f"{tally.skipped - planned} skipped{_by_reason(reasons)}")
     if tally.failed:
         parts.append(f"{tally.failed} failed{_by_reason(counters.failed)}")
     lines = [", ".join(parts) or "nothing to download"]
@@ -135,14 +145,14 @@ def summary(
     if tally.failed and failed_list is not None:
         lines.append(f"what failed is in {printable(failed_list)}, ready to be fed back in")
     elif tally.failed > 1 and stopped is None:
-        lines.append("with --failed FILE the lines that failed are kept, ready to be fed back in")
+        lines.append("tip: --failed FILE keeps the lines that failed, as a list to give to gdl again")
     return lines
 
 
 def _transferred(tally: Tally, elapsed: float) -> str:
     size, received = format_size(tally.bytes), format_size(tally.received)
     rate = format_rate(tally.received / max(elapsed, 0.001))
-    took = f"in {format_duration(elapsed)}, {rate}"
+    took = f"in {format_duration(max(elapsed, 0.1))}, {rate}"
     # They differ where a part was continued, or an attempt was in vain.
     return f"{size} {took}" if size == received else f"{size}; received {received} {took}"
 

@@ -108,7 +108,7 @@ class Download:
             self._begin_exchange(address)
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise errors.DeadlineExceeded("--max-time is over")
+                raise self._too_late()
             asked = request.build(self._item, address, context.options, cookies=context.cookies, deadline=left)
             try:
                 context.transport.perform(asked, self)
@@ -119,7 +119,9 @@ class Download:
                 continue
             except errors.TransferError as error:
                 if deadline is not None and isinstance(error, errors.TimedOut) and time.monotonic() >= deadline - 0.01:
-                    raise errors.DeadlineExceeded("--max-time is over") from error
+                    raise errors.DeadlineExceeded(
+                        f"not done within --max-time {self._context.options.max_time:g} s"
+                    ) from error
                 # A redirect or a refusal counts whatever became of its body.
                 if self._answer is None or isinstance(self._answer, verdict.Save):
                     raise
@@ -127,10 +129,13 @@ class Download:
                 raise errors.ProtocolError("the server sent no answer")
             return self._answer
 
+    def _too_late(self) -> errors.DeadlineExceeded:
+        return errors.DeadlineExceeded(f"not done within --max-time {self._context.options.max_time:g} s")
+
     # On the hub, inside libcurl: decide and write, nothing else.
 
-    def begin(self, head: Head) -> None:
-        """Take a response's head and decide what its body is."""
+    def begin(self, head: Head) -> bool:
+        """Take a response's head and decide what its body is; False where that does not matter."""
         progress = self.progress
         progress.http_status = head.status
         progress.final_url = self._address.url
@@ -140,6 +145,8 @@ class Download:
         if isinstance(answer, verdict.Save):
             self._running.total = answer.total
             self._sink = self._judge
+            return True
+        return False
 
     def write(self, chunk: bytes) -> None:
         """Take body bytes."""

@@ -65,12 +65,17 @@ def check_size(size: int | None, options: Options, *, complete: bool) -> errors.
         return None
     if options.max_size is not None and size > options.max_size:
         more = "" if complete else "more than "
-        return errors.SizeError(
-            f"the file has {more}{format_size(size)}, --max-size is {format_size(options.max_size)}"
-        )
+        return errors.SizeError(f"the file has {more}{_compared(size, options.max_size, '--max-size')}")
     if complete and options.min_size is not None and size < options.min_size:
-        return errors.SizeError(f"the file has {format_size(size)}, --min-size is {format_size(options.min_size)}")
+        return errors.SizeError(f"the file has {_compared(size, options.min_size, '--min-size')}")
     return None
+
+
+def _compared(size: int, limit: int, option: str) -> str:
+    shown, bound = format_size(size), format_size(limit)
+    if shown == bound:
+        shown, bound = f"{size:,} bytes", f"{limit:,} bytes"
+    return f"{shown}, {option} is {bound}"
 
 
 def check_length(received: int, total: int | None) -> errors.BodyError | None:

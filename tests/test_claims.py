@@ -74,8 +74,7 @@ def test_a_full_temporary_folder_stops_the_run() -> None:
     pages = seen._database.execute("PRAGMA page_count").fetchone()[0]
     seen._database.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StopRun, match="temporary folder") as caught:
-        for number in range(10_000):
-            seen.add(str(number))
+        any(not seen.add(str(number)) for number in range(10_000))
     assert isinstance(caught.value.__cause__, sqlite3.Error)
     seen.close()
 
@@ -187,9 +186,11 @@ def test_without_drops_the_names_are_those_of_the_lists_order(
             names[index] = settled
         if not early:
             unknown.append(index)
-        if unknown and data.draw(st.booleans(), label="a response comes now"):
+        now: bool = data.draw(st.booleans())
+        if unknown and now:
             _respond(ledger, unknown.pop(data.draw(st.integers(0, len(unknown) - 1))), known, names)
-    for index in data.draw(st.permutations(unknown)):
+    order: list[int] = data.draw(st.permutations(unknown))
+    for index in order:
         _respond(ledger, index, known, names)
     for index in range(len(known)):
         if index not in names and (late := ledger.given(index)) is not None:

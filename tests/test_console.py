@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +17,10 @@ from downloader.console import Display, ExitCode
 from downloader.report import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from support.cli import Completed, RunGdl
+    from support.cli import RunGdl
 
 BODY = picture(1, 5000)
 
@@ -46,30 +48,35 @@ def test_exit_codes_are_those_that_scripts_know() -> None:
     assert {code.name: code.value for code in ExitCode} == codes
 
 
-class Runs:
-    """One list, downloaded with different flags: two good files, one that takes a retry, one gone, one there."""
+@dataclass(frozen=True)
+class Finished:
+    """What came of one run, and the folder where."""
 
-    def __init__(self, server: f.FaultServer, folder: Path) -> None:
-        self.server = server
-        self.folder = folder
+    folder: Path
+    code: int
+    out: str
+    err: str
 
-    def __call__(self, number: int, arguments: Sequence[str], env: dict[str, str]) -> Completed:
-        folder = self.folder / str(number)
-        folder.mkdir()
-        (folder / "there.jpg").write_bytes(b"mine")
-        path = f"/{number}"
-        urls = [
-            self.server.route(f"{path}/a.jpg", f.ok(BODY)),
-            self.server.route(f"{path}/b.jpg", f.ok(BODY)),
-            self.server.route(f"{path}/flaky.jpg", f.status(503), f.ok(BODY)),
-            self.server.route(f"{path}/gone.jpg", f.status(404)),
-            self.server.url(f"{path}/there.jpg"),
-        ]
-        (folder / "urls.txt").write_text("".join(f"{url}\n" for url in urls))
-        done = run_gdl("urls.txt", *arguments, cwd=folder, env=env)
-        assert sorted(path.name for path in folder.glob("*.jpg")) == ["a.jpg", "b.jpg", "flaky.jpg", "there.jpg"]
-        assert done.returncode == ExitCode.FAILED
-        return done
+    @property
+    def lines(self) -> list[str]:
+        return self.err.splitlines()
+
+
+def run_there(server: f.FaultServer, folder: Path, arguments: Sequence[str], env: dict[str, str]) -> Finished:
+    """Download two good files, one that takes a retry, one that is gone and one that is there."""
+    folder.mkdir()
+    (folder / "there.jpg").write_bytes(b"mine")
+    path = f"/{folder.name}"
+    urls = [
+        server.route(f"{path}/a.jpg", f.ok(BODY)),
+        server.route(f"{path}/b.jpg", f.ok(BODY)),
+        server.route(f"{path}/flaky.jpg", f.status(503), f.ok(BODY)),
+        server.route(f"{path}/gone.jpg", f.status(404)),
+        server.url(f"{path}/there.jpg"),
+    ]
+    (folder / "urls.txt").write_text("".join(f"{url}\n" for url in urls))
+    done = run_gdl("urls.txt", *arguments, cwd=folder, env=env)
+    return Finished(folder, done.returncode, done.stdout, done.stderr)
 
 
 FLAGS: dict[str, tuple[list[str], dict[str, str]]] = {
@@ -87,31 +94,32 @@ FLAGS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Completed]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
+    """The same list downloaded with all these flags, a few runs at a time."""
     folder = tmp_path_factory.mktemp("runs")
     with f.FaultServer() as server, ThreadPoolExecutor(4) as pool:
-        runs = Runs(server, folder)
-        started = {
-            name: pool.submit(runs, number, arguments, env)
+        running = {
+            name: pool.submit(run_there, server, folder / f"run-{number}", arguments, env)
             for number, (name, (arguments, env)) in enumerate(FLAGS.items())
         }
-        done = {name: future.result() for name, future in started.items()}
-    # Where the files of that run lie.
-    number = list(FLAGS).index("failed")
-    done["log"] = done["failed"].__class__(
-        0, (folder / str(number) / "failed.txt").read_text(), (folder / str(number) / "log.txt").read_text()
-    )
-    yield done
+        return {name: run.result() for name, run in running.items()}
 
 
-def test_standard_output_is_silent_unless_it_is_asked_for_json(finished: dict[str, Completed]) -> None:
+def test_how_much_is_told_changes_nothing_about_the_files(finished: dict[str, Finished]) -> None:
+    for name, done in finished.items():
+        assert done.code == ExitCode.FAILED, name
+        files = sorted(path.name for path in done.folder.glob("*.jpg"))
+        assert files == ["a.jpg", "b.jpg", "flaky.jpg", "there.jpg"], name
+
+
+def test_standard_output_is_silent_unless_it_is_asked_for_json(finished: dict[str, Finished]) -> None:
     for name in FLAGS:
-        assert (finished[name].stdout == "") is (name != "json"), name
+        assert (finished[name].out == "") is (name != "json"), name
 
 
 @pytest.mark.parametrize("name", ["plain", "lines"])
-def test_plain_lines_tell_what_was_saved_and_what_failed(finished: dict[str, Completed], name: str) -> None:
-    lines = finished[name].stderr.splitlines()
+def test_plain_lines_tell_what_was_saved_and_what_failed(finished: dict[str, Finished], name: str) -> None:
+    lines = finished[name].lines
     assert sum(line.startswith("saved ") for line in lines) == 3
     assert sum(line.startswith("failed ") for line in lines) == 1
     assert not any(line.startswith(("skipped ", "retry ")) for line in lines)
@@ -124,14 +132,14 @@ def test_plain_lines_tell_what_was_saved_and_what_failed(finished: dict[str, Com
     assert "1 failed (1 http)" in lines[-1]
 
 
-def test_quiet_tells_failures_only_one_line_each(finished: dict[str, Completed]) -> None:
-    (line,) = finished["quiet"].stderr.splitlines()
+def test_quiet_tells_failures_only_one_line_each(finished: dict[str, Finished]) -> None:
+    (line,) = finished["quiet"].lines
     assert line.startswith("gdl: failed ")
     assert "404 Not Found" in line
 
 
-def test_verbose_tells_skips_and_retries_too(finished: dict[str, Completed]) -> None:
-    lines = finished["verbose"].stderr.splitlines()
+def test_verbose_tells_skips_and_retries_too(finished: dict[str, Finished]) -> None:
+    lines = finished["verbose"].lines
     (skipped,) = (line for line in lines if line.startswith("skipped "))
     assert skipped == "skipped there.jpg: exists"
     (retried,) = (line for line in lines if line.startswith("retry "))
@@ -141,37 +149,38 @@ def test_verbose_tells_skips_and_retries_too(finished: dict[str, Completed]) -> 
     assert sum(line.startswith("saved ") for line in lines) == 3
 
 
-def test_without_progress_only_trouble_and_the_summary_are_told(finished: dict[str, Completed]) -> None:
-    lines = finished["none"].stderr.splitlines()
+def test_without_progress_only_trouble_and_the_summary_are_told(finished: dict[str, Finished]) -> None:
+    lines = finished["none"].lines
     assert not any(line.startswith("saved ") for line in lines)
     assert sum(line.startswith("failed ") for line in lines) == 1
     assert "3 saved" in lines[-1]
 
 
-def test_bars_are_drawn_where_they_are_asked_for_and_nowhere_else(finished: dict[str, Completed]) -> None:
-    assert "\x1b" in finished["bars"].stderr or "\r" in finished["bars"].stderr
-    assert "404 Not Found" in finished["bars"].stderr
+def test_bars_are_drawn_where_they_are_asked_for_and_nowhere_else(finished: dict[str, Finished]) -> None:
+    assert "\x1b" in finished["bars"].err or "\r" in finished["bars"].err
+    assert "404 Not Found" in finished["bars"].err
     for name in FLAGS.keys() - {"bars"}:
-        assert not re.search(r"[\x1b\r]", finished[name].stderr), name
+        assert not re.search(r"[\x1b\r]", finished[name].err), name
 
 
-def test_a_run_without_checks_is_warned_of_once_unless_quiet(finished: dict[str, Completed]) -> None:
-    assert finished["insecure"].stderr.count("--insecure") == 1
-    assert "--insecure" not in finished["insecure and quiet"].stderr
+def test_a_run_without_checks_is_warned_of_once_unless_quiet(finished: dict[str, Finished]) -> None:
+    assert finished["insecure"].err.count("--insecure") == 1
+    assert "--insecure" not in finished["insecure and quiet"].err
 
 
-def test_json_and_quiet_go_together(finished: dict[str, Completed]) -> None:
+def test_json_and_quiet_go_together(finished: dict[str, Finished]) -> None:
     done = finished["json"]
-    statuses = sorted(result["status"] for result in done.results)
+    statuses = sorted(json.loads(line)["status"] for line in done.out.splitlines())
     assert statuses == ["failed", "saved", "saved", "saved", "skipped"]
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.lines) == 1
 
 
-def test_the_failed_list_and_the_log_are_written_besides(finished: dict[str, Completed]) -> None:
-    failed, log = finished["log"].stdout, finished["log"].stderr
-    lines = [line for line in failed.splitlines() if not line.startswith("#")]
+def test_the_failed_list_and_the_log_are_written_besides(finished: dict[str, Finished]) -> None:
+    folder = finished["failed"].folder
+    lines = [line for line in (folder / "failed.txt").read_text().splitlines() if not line.startswith("#")]
     assert len(lines) == 1
     assert lines[0].endswith("/gone.jpg")
+    log = (folder / "log.txt").read_text()
     for name in ("a.jpg", "b.jpg", "flaky.jpg", "gone.jpg", "404"):
         assert name in log
 

@@ -269,13 +269,16 @@ def test_an_options_file_that_cannot_be_used_is_said_before_anything_is_read(tmp
     jar = tmp_path / "cookies.txt"
     jar.write_text("no cookies here\n")
 
-    def source() -> Iterator[Item]:
-        raise AssertionError("read")
-        yield
+    read: list[int] = []
 
-    for more in ({"cookies": str(jar)}, {"cacert": str(jar)}, {"name": "{nonsense}"}):
+    def source() -> Iterator[Item]:
+        read.append(1)
+        yield item("http://127.0.0.1:1/a.jpg")
+
+    for options in (Options(cookies=str(jar)), Options(cacert=str(jar)), Options(name="{nonsense}")):
         with pytest.raises(errors.UsageError):
-            Engine(Options(output=str(tmp_path), **more)).run(source())
+            Engine(options).run(source())
+    assert read == []
 
 
 # Concurrency

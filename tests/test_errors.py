@@ -51,13 +51,10 @@ def test_only_what_may_pass_says_that_a_retry_may_help(cls: type[errors.ItemErro
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    drawn: list[tuple[int, str]] = []
-    for line in (errors.__doc__ or "").splitlines():
-        if match := re.match(r"    ([│├└── ]*)([A-Z]\w+)", line):
-            drawn.append((len(match[1]) // 4, match[2]))
     parents: dict[int, str] = {}
     found = {}
-    for depth, name in drawn:
+    for match in re.finditer(r"^    ([│├└─ ]*)([A-Z]\w+)", errors.__doc__ or "", re.MULTILINE):
+        depth, name = len(match[1]) // 4, match[2]
         parents[depth] = name
         found[name] = parents.get(depth - 1, "Exception")
     assert found == {cls.__name__: cls.__mro__[1].__name__ for cls in EVERY}

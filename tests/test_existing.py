@@ -62,7 +62,7 @@ def test_urls_that_want_one_name_get_the_same_three_whichever_answers_first(
     for slow in (0, 2):
         for number, target in enumerate(targets):
             answer = f.ok(bodies[number], **disposition)
-            faults.route(target, f.script(f.pause(0.6), answer) if number == slow else answer)
+            faults.route(target, f.script(f.pause(0.4), answer) if number == slow else answer)
         done = gdl("--json", "-o", f"slow-{slow}", "urls.txt")
         assert (done.returncode, {result["status"] for result in done.results}) == (0, {"saved"})
         found = {url: path.partition("/")[2] for url, path in paths(done).items()}
@@ -104,9 +104,7 @@ def test_a_name_known_from_the_url_waits_for_one_that_only_the_answer_tells(
     ]
 
 
-def test_one_of_three_fails_and_the_others_keep_their_names(
-    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
-) -> None:
+def test_one_of_three_fails_and_the_others_keep_their_names(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
     for number in range(3):
         faults.route(f"/{number}/cat.jpg", f.ok(samples.picture(number, 5000)))
     urls = [faults.url(f"/{number}/cat.jpg") for number in range(3)]
@@ -144,7 +142,9 @@ def test_the_same_url_twice_is_one_request_and_one_duplicate(
     faults.otherwise(f.script(f.pause(0.2), OK))
     url = faults.url("/a.jpg")
     shouted = url.replace("http", "HTTP")
-    listed(tmp_path, url, "# again", url, f"{url}#fragment", shouted, f"  {url}", f"{url} other.jpg", f"{url} other.jpg")
+    listed(
+        tmp_path, url, "# again", url, f"{url}#fragment", shouted, f"  {url}", f"{url} other.jpg", f"{url} other.jpg"
+    )
     done = gdl("--json", "-o", "out", "urls.txt", url)
     found = brief(done)[1:]  # the argument has no line
     assert found[0] == ("saved", None, "out/a.jpg")
@@ -205,9 +205,7 @@ def test_skip_asks_where_only_the_answer_tells_the_name_and_reads_no_further(
 
 
 @pytest.mark.parametrize("body", [NEW, LARGE], ids=["small", "large"])
-def test_overwrite_replaces_only_once_the_new_file_is_whole(
-    faults: f.FaultServer, tmp_path: Path, body: bytes
-) -> None:
+def test_overwrite_replaces_only_once_the_new_file_is_whole(faults: f.FaultServer, tmp_path: Path, body: bytes) -> None:
     finish = threading.Event()
     head = f.head(200, content_length=len(body), content_type="image/jpeg")
     half = len(body) // 2
@@ -383,10 +381,9 @@ def test_templates_name_files_and_folders(faults: f.FaultServer, gdl: RunGdl, tm
         got = [str(path).removeprefix(f"out{number}/") for _, _, path in brief(done)]
         assert [re.sub("[0-9a-f]{8,16}", "HEX", name) for name in got] == names, template
         assert (done.returncode, files(tmp_path / f"out{number}")) == (0, sorted(got))
-        assert {status for status, _, _ in brief(gdl("--json", "-o", f"out{number}", "--name", template, "urls.txt"))} == {
-            "skipped"
-        }
-    for template in ("{nothing}", "{index:z}", "../{name}", "/{name}", "{"):
+    again = gdl("--json", "-o", "out3", "--name", "same{ext}", "urls.txt")
+    assert {(status, reason) for status, reason, _ in brief(again)} == {("skipped", "exists")}
+    for template in ("{nothing}", "{index:z}", "../{name}"):
         wrong = gdl("--name", template, "urls.txt")
         assert (wrong.returncode, "--name" in wrong.stderr) == (2, True), template
 
@@ -410,9 +407,7 @@ def test_chinese_names_come_through_whole(faults: f.FaultServer, gdl: RunGdl, tm
     assert done.returncode == 0
     assert "下载/图片.jpg" in done.stderr
     assert faults.requests[0].target.isascii()
-    assert brief(gdl("--json", "-o", "下载", "urls.txt")) == [
-        ("skipped", "exists", path) for _, _, path in brief(done)
-    ]
+    assert brief(gdl("--json", "-o", "下载", "urls.txt")) == [("skipped", "exists", path) for _, _, path in brief(done)]
     plain = gdl("-v", "-o", "下载", "urls.txt", env={"LANG": "C", "LC_ALL": "C"})
     assert (plain.returncode, "Traceback" in plain.stderr) == (0, False)
     assert len(files(tmp_path / "下载")) == 5
@@ -420,7 +415,9 @@ def test_chinese_names_come_through_whole(faults: f.FaultServer, gdl: RunGdl, tm
 
 def test_very_long_names_are_cut_and_kept_apart(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
     faults.otherwise(f.ok(LARGE))
-    listed(tmp_path, *(faults.url(f"/{'n' * 400}{number}.jpg") for number in range(3)), faults.url(f"/{'图' * 200}.jpg"))
+    listed(
+        tmp_path, *(faults.url(f"/{'n' * 400}{number}.jpg") for number in range(3)), faults.url(f"/{'图' * 200}.jpg")
+    )
     done = gdl("--json", "-o", "out", "urls.txt")
     names = files(tmp_path / "out")
     assert (done.returncode, len(names)) == (0, 4)

@@ -278,7 +278,9 @@ def test_connections_that_end_without_an_answer_are_tried_again(
     assert {path: found[path] for path in endings} == dict.fromkeys(endings, ("failed", "connection", 2))
     assert [found[path.replace(".", "-once.")] for path in endings] == [("saved", None, 2)] * 3
     assert files(tmp_path / "out") == sorted(path.replace(".", "-once.")[1:] for path in endings)
-    assert (done.returncode, requests(faults, endings)) == (1, dict.fromkeys(endings, 2))
+    # On a connection used before, libcurl asks once more by itself (RFC 9112 section 9.3.1).
+    assert all(2 <= count <= 4 for count in requests(faults, endings).values())
+    assert done.returncode == 1
 
 
 def test_hosts_that_cannot_be_reached_fail_with_the_reason(gdl: RunGdl, tmp_path: Path) -> None:
@@ -289,7 +291,7 @@ def test_hosts_that_cannot_be_reached_fail_with_the_reason(gdl: RunGdl, tmp_path
             f"http://127.0.0.1:{silent}/silent.jpg": ("timeout", "(?i)time|connect"),
         }
         before = time.monotonic()
-        done = gdl(*TWO_TRIES, "--timeout", "2", *urls)
+        done = gdl(*TWO_TRIES, "--timeout", "1", *urls)
     assert time.monotonic() - before < 40
     for result in done.results:
         kind, says = urls[result["url"]]
@@ -337,19 +339,15 @@ def test_retries_0_means_one_request(faults: f.FaultServer, gdl: RunGdl, tmp_pat
     assert (done.returncode, len(faults.requests), files(tmp_path)) == (1, 2, [])
 
 
-@pytest.mark.parametrize("code", [429, 503])
-@pytest.mark.parametrize("form", ["seconds", "date"])
+def in_three_seconds(connection: f.Connection, request: f.Request) -> None:
+    """503 with a date: it says no fraction of its second, so it may mean almost one second less."""
+    f.status(503, retry_after=f.http_date(3), date=f.http_date())(connection, request)
+
+
+@pytest.mark.parametrize("at_first", [f.status(429, retry_after=2), in_three_seconds], ids=["429 seconds", "503 date"])
 def test_retry_after_is_obeyed_for_the_host_while_others_go_on(
-    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path, code: int, form: str
+    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path, at_first: f.Response
 ) -> None:
-    # A date says no fraction of its second, so it may mean almost one second less.
-    later: int | str = 2 if form == "seconds" else f.http_date(3)
-    at_first = f.status(code, retry_after=later)
-    if form == "date":
-
-        def at_first(connection: f.Connection, request: f.Request) -> None:
-            f.status(code, retry_after=f.http_date(3), date=f.http_date())(connection, request)
-
     own = [faults.route(f"/own-{number}.jpg", at_first if number == 0 else OK, OK) for number in range(4)]
     others = [more_faults.route(f"/other-{number}.jpg", OK) for number in range(8)]
     done = gdl("--json", "-j", "1", "-o", "out", own[0], *others[:4], *own[1:], *others[4:])
@@ -361,28 +359,28 @@ def test_retry_after_is_obeyed_for_the_host_while_others_go_on(
     assert (done.returncode, len(files(tmp_path))) == (0, 12)
 
 
-@pytest.mark.parametrize("later", [86_400, 10**30, "Fri, 31 Dec 9999 23:59:59 GMT"])
-def test_an_absurd_retry_after_fails_at_once_and_says_so(
-    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path, later: int | str
-) -> None:
-    url = faults.route("/a.jpg", f.status(503, retry_after=later), OK)
-    done = gdl("--json", url)
-    [result] = done.results
-    assert outcome(result) == ("failed", "http", 1)
-    assert result["elapsed"] < 10
-    assert "503" in result["reason"]
-    assert re.search("(?i)retry-after|left alone|asks? ", result["reason"])
-    assert (done.returncode, len(faults.requests), files(tmp_path)) == (1, 1, [])
+def test_an_absurd_retry_after_fails_at_once_and_says_so(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    absurd = (86_400, "9" * 30, "Fri, 31 Dec 9999 23:59:59 GMT")
+    urls = [faults.route(f"/{number}.jpg", f.status(503, retry_after=later)) for number, later in enumerate(absurd)]
+    done = gdl("--json", *urls)
+    assert outcomes(done) == {f"/{number}.jpg": ("failed", "http", 1) for number in range(3)}
+    assert max(result["elapsed"] for result in done.results) < 10
+    assert [
+        message for message in errors(done).values() if not re.search("503.*(Retry-After|left alone)", message)
+    ] == []
+    assert (done.returncode, len(faults.requests), files(tmp_path)) == (1, 3, [])
 
 
-@pytest.mark.parametrize("later", ["soon", "-5", "", "1e3", "Thu, 01 Jan 1970 00:00:00 GMT", "٣"])
 def test_a_retry_after_that_says_nothing_means_the_usual_wait(
-    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path, later: str
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
 ) -> None:
-    url = faults.route("/a.jpg", answers.message(503, b"", retry_after=later.encode()), OK)
-    done = gdl("--json", "--retries", "1", url)
-    assert outcomes(done) == {"/a.jpg": ("saved", None, 2)}
-    assert (done.returncode, files(tmp_path)) == (0, ["a.jpg"])
+    strange = ("soon", "-5", "", "1e3", "Thu, 01 Jan 1970 00:00:00 GMT", "٣", "0", "2.5")
+    for number, later in enumerate(strange):
+        faults.route(f"/{number}.jpg", answers.message(503, b"", retry_after=later.encode()), OK)
+    done = gdl("--json", "--retries", "1", *(faults.url(f"/{number}.jpg") for number in range(len(strange))))
+    assert outcomes(done) == {f"/{number}.jpg": ("saved", None, 2) for number in range(len(strange))}
+    assert (done.returncode, len(files(tmp_path))) == (0, len(strange))
+    assert max(result["elapsed"] for result in done.results) < 10
 
 
 # What is no media, and what is

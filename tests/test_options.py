@@ -92,7 +92,7 @@ def test_secrets_do_not_show() -> None:
 
 def test_every_setting_has_a_default_and_is_given_by_name() -> None:
     with pytest.raises(TypeError):
-        Options("folder")  # type: ignore[misc]
+        Options("folder")  # type: ignore[call-arg]
     for field in dataclasses.fields(Options):
         assert field.kw_only
         assert getattr(Options(), field.name) == field.default

@@ -52,11 +52,13 @@ def no_descriptor_leaks() -> Iterator[None]:
 
 
 @pytest.fixture(params=["renameat2", "link"])
-def rename_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def _either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a file is renamed without replacing: by one system call, or where there is none."""
     if request.param == "link":
         monkeypatch.setattr(partfile, "_system_renameat2", None)
-    return str(request.param)
+
+
+either_rename = pytest.mark.usefixtures("_either_rename")
 
 
 def names(folder: Path) -> list[str]:
@@ -68,9 +70,12 @@ def tiny_file_system(folder: Path) -> Iterator[Path]:
     """A tmpfs of 64 KiB, for whom may mount one."""
     mount = folder / "tiny"
     mount.mkdir()
-    mounted = ROOT and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "gdl-test", mount], check=False, capture_output=True
-    ).returncode
+    mounted = (
+        ROOT
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "gdl-test", mount], check=False, capture_output=True
+        ).returncode
+    )
     if not mounted:
         pytest.skip("cannot mount a small tmpfs here")
     try:
@@ -82,7 +87,8 @@ def tiny_file_system(folder: Path) -> Iterator[Path]:
 # Writing and publishing
 
 
-def test_a_part_becomes_the_file_in_one_step(folder: Path, rename_way: str) -> None:
+@either_rename
+def test_a_part_becomes_the_file_in_one_step(folder: Path) -> None:
     part = open_part(str(folder / "a.jpg"))
     part.write([b"one ", b"two "])
     part.write([])
@@ -96,7 +102,8 @@ def test_a_part_becomes_the_file_in_one_step(folder: Path, rename_way: str) -> N
     assert (folder / "a.jpg").read_bytes() == b"one two three"
 
 
-def test_a_part_may_be_published_under_another_name(folder: Path, rename_way: str) -> None:
+@either_rename
+def test_a_part_may_be_published_under_another_name(folder: Path) -> None:
     part = open_part(str(folder / "a.jpg"))
     part.remember(STATE)
     part.write([b"x"])
@@ -104,13 +111,15 @@ def test_a_part_may_be_published_under_another_name(folder: Path, rename_way: st
     assert names(folder) == ["a (1).jpg"]
 
 
-def test_an_empty_part_becomes_an_empty_file(folder: Path, rename_way: str) -> None:
+@either_rename
+def test_an_empty_part_becomes_an_empty_file(folder: Path) -> None:
     part = open_part(str(folder / "a.jpg"))
     assert part.publish(str(folder / "a.jpg"))
     assert (folder / "a.jpg").read_bytes() == b""
 
 
-def test_publishing_never_replaces_a_file_that_was_not_meant(folder: Path, rename_way: str) -> None:
+@either_rename
+def test_publishing_never_replaces_a_file_that_was_not_meant(folder: Path) -> None:
     part = open_part(str(folder / "a.jpg"))
     part.write([b"new"])
     (folder / "a.jpg").write_bytes(b"old")
@@ -122,7 +131,8 @@ def test_publishing_never_replaces_a_file_that_was_not_meant(folder: Path, renam
 
 
 @pytest.mark.parametrize("target", ["there.txt", "nowhere"])
-def test_publishing_never_writes_through_a_symbolic_link(folder: Path, rename_way: str, target: str) -> None:
+@either_rename
+def test_publishing_never_writes_through_a_symbolic_link(folder: Path, target: str) -> None:
     (folder / "there.txt").write_bytes(b"precious")
     (folder / "a.jpg").symlink_to(target)
     part = open_part(str(folder / "a.jpg"))
@@ -152,7 +162,8 @@ def test_replacing_replaces_a_file_and_a_link_but_no_folder(folder: Path) -> Non
     assert names(folder) == ["a.jpg", "b.jpg", "c.jpg", "there.txt"]
 
 
-def test_folders_are_made_when_they_are_needed(folder: Path, rename_way: str) -> None:
+@either_rename
+def test_folders_are_made_when_they_are_needed(folder: Path) -> None:
     part = open_part(str(folder / "x" / "y" / "a.jpg"))
     part.write([b"1"])
     assert part.publish(str(folder / "x" / "y" / "a.jpg"))
@@ -227,7 +238,8 @@ def test_discarding_what_somebody_has_deleted_is_no_error(folder: Path) -> None:
     assert names(folder) == []
 
 
-def test_a_deleted_part_cannot_be_published(folder: Path, rename_way: str) -> None:
+@either_rename
+def test_a_deleted_part_cannot_be_published(folder: Path) -> None:
     part = open_part(str(folder / "a.jpg"))
     (folder / "a.jpg.part").unlink()
     with pytest.raises(NameRefused):
@@ -374,9 +386,7 @@ def test_a_whole_file_appears_at_once_and_never_replaces_another(folder: Path) -
     assert (folder / "empty.jpg").read_bytes() == b""
 
 
-def test_without_nameless_files_nothing_is_done_and_none_says_so(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_nameless_files_nothing_is_done_and_none_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is left of the flag where the system does not have it.
     monkeypatch.setattr(partfile, "_NAMELESS", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     assert publish_whole(str(folder / "a.jpg"), [b"x"]) is None

@@ -262,9 +262,7 @@ def test_credentials_stay_on_redirects_within_their_host(faults: f.FaultServer, 
     assert (done.returncode, files(tmp_path)) == (0, ["a.jpg", "k.jpg"])
 
 
-def test_credentials_do_not_come_back_with_a_detour(
-    faults: f.FaultServer, other: f.FaultServer, gdl: RunGdl
-) -> None:
+def test_credentials_do_not_come_back_with_a_detour(faults: f.FaultServer, other: f.FaultServer, gdl: RunGdl) -> None:
     """Away and back: what arrives at home again may be home's, what passed the other host is clean."""
     faults.route("/a.jpg", f.redirect(other.url("/b.jpg")))
     other.route("/b.jpg", f.redirect(other.url("/c.jpg")))

@@ -183,7 +183,8 @@ def test_a_redirect_from_https_to_http_needs_insecure() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["ftp://h.example/a", "file:///etc/passwd", "javascript:alert(1)", "data:,x", "http://", "https://h:99999/"]
+    "location",
+    ["ftp://h.example/a", "file:///etc/passwd", "javascript:alert(1)", "data:,x", "http://", "https://h:99999/"],
 )
 def test_a_redirect_to_what_is_no_web_address_is_refused(location: str) -> None:
     with pytest.raises(RedirectError):

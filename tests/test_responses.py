@@ -30,7 +30,7 @@ def test_the_status_line_tells_status_and_version(line: str, status: int, versio
 
 
 def test_fields_are_found_by_their_name_in_lower_case() -> None:
-    head = parsed("HTTP/1.1 200 OK", "ETag:\t \"v1\" ", "X-Empty:", "no field", "")
+    head = parsed("HTTP/1.1 200 OK", 'ETag:\t "v1" ', "X-Empty:", "no field", "")
     assert head.get("etag") == '"v1"'
     assert head.get("x-empty") == ""
     assert head.get("no field") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -78,7 +79,7 @@ def test_backoff_is_bounded_whatever_the_number_of_tries(tries: int, jitter: flo
 @given(jitter=st.floats(0, 1))
 def test_backoff_doubles_until_its_cap(jitter: float) -> None:
     delays = [Retry(0, ("connection",) * tries).delay(errors.ConnectError("x"), jitter) for tries in range(1, 12)]
-    for before, after in zip(delays, delays[1:], strict=False):
+    for before, after in pairwise(delays):
         assert after == pytest.approx(min(2 * before, CAP * (0.5 + jitter / 2)))
 
 

@@ -449,7 +449,9 @@ def test_closed_and_full_streams_cost_no_file(
     )
     assert b"Traceback" not in done.stderr
     assert done.returncode == code or (code and done.returncode == 2)  # it may be known beforehand
-    saved = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} if (tmp_path / "out").exists() else {}
+    saved = (
+        {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} if (tmp_path / "out").exists() else {}
+    )
     assert saved == ({name: bodies[name] for name in saved} if code else bodies)
 
 

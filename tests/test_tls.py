@@ -61,9 +61,7 @@ def test_a_certificate_is_checked_against_the_authorities_given(
     assert (tmp_path / "a.jpg").read_bytes() == BODY
 
 
-def test_an_unknown_authority_is_refused(
-    tls_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
-) -> None:
+def test_an_unknown_authority_is_refused(tls_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
     tls_faults.otherwise(OK)
     done = gdl("--json", tls_faults.url("/a.jpg", "localhost"))
     [result] = done.results
@@ -156,9 +154,7 @@ def test_tls_faults_that_may_pass_are_tried_again(
     assert (done.returncode, files(tmp_path)) == (1, ["a.jpg"])
 
 
-def test_a_body_cut_short_over_tls_fails(
-    tls_faults: f.FaultServer, ca: Authority, gdl: RunGdl, tmp_path: Path
-) -> None:
+def test_a_body_cut_short_over_tls_fails(tls_faults: f.FaultServer, ca: Authority, gdl: RunGdl, tmp_path: Path) -> None:
     """Without a close_notify, an end is no end (RFC 8446 section 6.1): not even where the length is open."""
 
     def cut(connection: f.Connection, _request: f.Request) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import gevent
@@ -23,7 +24,7 @@ from downloader.request import Request
 from downloader.transport import Transport, handles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -43,9 +44,10 @@ class Collected:
     heads: list[Head] = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
 
-    def begin(self, head: Head) -> None:
+    def begin(self, head: Head) -> bool:
         assert not self.chunks, "the head comes first"
         self.heads.append(head)
+        return True
 
     def write(self, chunk: bytes) -> None:
         assert self.heads, "the head comes first"
@@ -90,7 +92,7 @@ def eventually(condition: Callable[[], object], what: str, seconds: float = 20) 
         gevent.sleep(0.01)
 
 
-def in_parallel(jobs: list[Callable[[], Any]], seconds: float = 60) -> list[Any]:
+def in_parallel(jobs: Sequence[Callable[[], Any]], seconds: float = 60) -> list[Any]:
     """What each of the jobs returned or raised, all of them run at once."""
 
     def attempt(job: Callable[[], Any]) -> Any:
@@ -149,7 +151,7 @@ def test_the_version_asked_for_is_spoken(make: MakeTransport, nginx: StartNginx,
     server = nginx(tmp_path)
     for version, spoken in (("auto", "2"), ("2", "2"), ("1.1", "1.1")):
         client = make(http_version=version, cainfo=str(ca.file))
-        jobs = [lambda client=client: get(client, server.http2("/a.jpg")) for _ in range(20)]
+        jobs = [partial(get, client, server.http2("/a.jpg"))] * 20
         for got in in_parallel(jobs):
             assert (got.heads[0].version, got.body == BODY) == (spoken, True)
 
@@ -169,12 +171,14 @@ def test_what_a_receiver_raises_comes_out_as_itself(
     error = kind("mine")
 
     class Receiver(Collected):
-        def begin(self, head: Head) -> None:
+        def begin(self, head: Head) -> bool:
             if place.startswith("begin"):
                 raise error
             super().begin(head)
 
-        def write(self, chunk: bytes) -> None:
+        return True
+
+        def write(self, chunk: bytes) -> None:  # noqa: ARG002 it does not matter which
             raise error
 
     client = make()
@@ -206,8 +210,8 @@ def test_errors_are_those_of_the_table(make: MakeTransport, faults: f.FaultServe
     with f.refused_port() as refused, f.unanswering_port() as unanswering:
         expected[f"http://127.0.0.1:{refused}/"] = errors.ConnectError
         expected[f"http://127.0.0.1:{unanswering}/"] = errors.TimedOut
-        jobs: list[Callable[[], Any]] = [lambda url=url: get(client, url) for url in expected]
-        jobs.append(lambda: get(client, faults.url("/slow"), deadline=0.3))
+        jobs = [partial(get, client, url) for url in expected]
+        jobs.append(partial(get, client, faults.url("/slow"), deadline=0.3))
         *found, late = in_parallel(jobs)
     kinds = {url: type(error) for url, error in zip(expected, found, strict=True)}
     # A resolver may take its time to say no.
@@ -363,7 +367,7 @@ def test_a_broken_connection_is_not_used_again(make: MakeTransport, faults: f.Fa
         ("/truncated", f.truncated(BODY, 100)),
         ("/zebra", f.bad_chunk_size(BODY)),
     ):
-        in_parallel([lambda path=path, response=response: get(client, faults.route(path, response))])
+        in_parallel([partial(get, client, faults.route(path, response))])
         assert get(client, good).body == BODY, path
 
 
@@ -371,7 +375,7 @@ def test_hundreds_of_exchanges_go_on_at_once(make: MakeTransport, faults: f.Faul
     count = 300
     bodies = {faults.route(f"/{number}", f.ok(picture(number, 3000))): picture(number, 3000) for number in range(count)}
     client = make(jobs=count, spare=64, timeout=60.0)
-    got = in_parallel([lambda url=url: get(client, url).body for url in bodies])
+    got = [answer.body for answer in in_parallel([partial(get, client, url) for url in bodies])]
     assert got == list(bodies.values())
     assert len(client._handles._reset) + len(client._handles._plain) <= 64
     assert not client._active
@@ -413,7 +417,7 @@ def test_netrc_is_read_where_asked(
 def test_nothing_is_left_of_an_exchange_that_is_over(make: MakeTransport, faults: f.FaultServer) -> None:
     client = make(spare=1)
     url = faults.route("/a", f.ok(BODY))
-    in_parallel([lambda: get(client, url)] * 10)
+    in_parallel([partial(get, client, url)] * 10)
     assert not client._active
     assert len(client._handles._reset) + len(client._handles._plain) == 1
     eventually(lambda: not client._watchers, "the end of all watchers")
@@ -424,7 +428,7 @@ def test_closing_gives_everything_back_and_may_be_repeated(faults: f.FaultServer
     gevent.sleep(0.01)  # the hub's own descriptors are there
     before = len(os.listdir("/proc/self/fd"))
     client = Transport(Options(timeout=10.0))
-    in_parallel([lambda: get(client, url)] * 10)
+    in_parallel([partial(get, client, url)] * 10)
     client.close()
     client.close()
     eventually(lambda: not faults.open_connections, "the end of all connections")
@@ -505,7 +509,7 @@ def test_each_thread_has_a_hub_and_a_transport_of_its_own(faults: f.FaultServer)
     def work(number: int) -> None:
         client = Transport(Options(timeout=30.0))
         try:
-            found[number] = in_parallel([lambda url=url: get(client, url).body for url in bodies])
+            found[number] = [answer.body for answer in in_parallel([partial(get, client, url) for url in bodies])]
         finally:
             client.close()
             gevent.get_hub().destroy(destroy_loop=True)
@@ -515,4 +519,4 @@ def test_each_thread_has_a_hub_and_a_transport_of_its_own(faults: f.FaultServer)
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert found == dict.fromkeys(range(2), list(bodies.values()))
+    assert found == {number: list(bodies.values()) for number in range(2)}

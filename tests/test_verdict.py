@@ -15,7 +15,6 @@ from downloader.responses import Head
 from downloader.verdict import STATE_FROM, Redirect, Save
 
 NOW = 1_700_000_000.0
-DEFAULTS = Options()
 DATE = "Wed, 01 May 2024 12:00:00 GMT"
 HOUR_BEFORE = "Wed, 01 May 2024 11:00:00 GMT"
 MINUTE_BEFORE = "Wed, 01 May 2024 11:59:00 GMT"
@@ -26,8 +25,8 @@ def head(status: int, **fields: str) -> Head:
     return Head(status, "1.1", {name.replace("_", "-"): value for name, value in fields.items()})
 
 
-def decide(status: int, options: Options = DEFAULTS, **fields: str) -> object:
-    return verdict.decide(head(status, **fields), options, now=NOW)
+def decide(status: int, **fields: str) -> object:
+    return verdict.decide(head(status, **fields), Options(), now=NOW)
 
 
 def failure(status: int, **fields: str) -> errors.TransferError:
@@ -156,9 +155,10 @@ def test_sizes_are_judged_as_soon_as_they_are_certain(size: int | None, complete
 def test_a_promised_size_out_of_bounds_fails_before_the_body_comes() -> None:
     options = Options(min_size=100, max_size=200)
     for length in ("99", "201"):
-        assert isinstance(decide(200, options, content_length=length), errors.SizeError)
-    assert decide(200, options, content_length="150") == Save(150)
-    assert decide(200, options) == Save(None)
+        answer = verdict.decide(head(200, content_length=length), options, now=NOW)
+        assert isinstance(answer, errors.SizeError)
+    assert verdict.decide(head(200, content_length="150"), options, now=NOW) == Save(150)
+    assert verdict.decide(head(200), options, now=NOW) == Save(None)
 
 
 @given(received=st.integers(0, 10**12), total=st.none() | st.integers(0, 10**12))

@@ -87,6 +87,8 @@ class Transport:
                 self._watch.start(self._on_watch)
             self._multi.add_handle(easy)
             code, message = exchange.waiter.get()
+            if code or exchange.failure is not None:
+                exchange.tell_head()
             if exchange.failure is not None:
                 raise exchange.failure
             if code:
@@ -231,11 +233,15 @@ class Transport:
             self._watch.close()
             self._watch = None
             return
-        silent = [easy for easy, exchange in self._active.items() if exchange.looks_silent() >= QUIET_LOOKS]
         done: list[tuple[Exchange, int, str]] = []
-        for easy in silent:
-            self._active[easy].failure = errors.TimedOut(f"nothing came for {self._timeout:g} s")
-            self._detach(easy, 0, "", done)
+        for easy, exchange in list(self._active.items()):
+            looks = exchange.looks_silent()
+            if looks:
+                exchange.tell_head()
+            if looks >= QUIET_LOOKS:
+                exchange.failure = errors.TimedOut(f"nothing came for {self._timeout:g} s")
+            if looks >= QUIET_LOOKS or exchange.settled:
+                self._detach(easy, 0, "", done)
         for exchange, code, message in done:
             exchange.waiter.switch((code, message))
 

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 class Receiver(Protocol):
     """What takes a response as it comes. Both methods run inside libcurl on the hub: no switching."""
 
-    def begin(self, head: Head) -> None:
-        """Take the final response's head, before its first body byte (or at the end of an empty body)."""
+    def begin(self, head: Head) -> bool:
+        """Take the final response's head, with its first body byte or at the end of an empty body.
+
+        False where the body does not matter, so that it need not be waited for.
+        """
 
     def write(self, chunk: bytes) -> None:
         """Take the next body bytes, content encoding undone."""
@@ -30,6 +33,7 @@ class Exchange:
         "_chunks",
         "_quiet",
         "_seen",
+        "_wanted",
         "begun",
         "excess",
         "failure",
@@ -55,6 +59,7 @@ class Exchange:
         self._chunks = 0
         self._seen = 0
         self._quiet = 0
+        self._wanted = True
 
     def on_data(self, chunk: bytes) -> int | None:
         """Take body bytes from libcurl; -1 tells it to stop because of `failure`."""
@@ -67,6 +72,16 @@ class Exchange:
             self.failure = error
             return -1
         return None
+
+    def tell_head(self) -> None:
+        """Tell the receiver of a head that came whole though its body did not: it may be all that counts."""
+        if self.begun is None and self.lines and not self.lines[-1].strip() and Head.parse(self.lines).status >= 200:
+            self._begin()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the receiver has said that it can do without the body."""
+        return self.begun is not None and not self._wanted
 
     def on_debug(self, kind: int, text: bytes) -> None:
         """Take a line of libcurl's log (kind 0; the others are the wire's bytes)."""
@@ -97,5 +112,5 @@ class Exchange:
 
     def _begin(self) -> Head:
         self.begun = head = Head.parse(self.lines)
-        self.receiver.begin(head)
+        self._wanted = self.receiver.begin(head)
         return head

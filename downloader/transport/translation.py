@@ -57,6 +57,8 @@ def translate(code: int, message: str, os_errno: int = 0) -> errors.ItemError:
         elif code == 35 and (os_errno or "syscall" in lowered or "reset" in lowered or "eof" in lowered):
             # The connection broke while the handshake was under way: no word about the certificate.
             kind = errors.ConnectError
+    if code in (5, 97):
+        text = f"proxy: {text}"
     if code == 18:
         text = f"the body was cut short ({text})"
     elif code == 52:
