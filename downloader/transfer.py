@@ -119,9 +119,7 @@ class Download:
                 continue
             except errors.TransferError as error:
                 if deadline is not None and isinstance(error, errors.TimedOut) and time.monotonic() >= deadline - 0.01:
-                    raise errors.DeadlineExceeded(
-                        f"not done within --max-time {self._context.options.max_time:g} s"
-                    ) from error
+                    raise self._too_late() from error
                 # A redirect or a refusal counts whatever became of its body.
                 if self._answer is None or isinstance(self._answer, verdict.Save):
                     raise

@@ -174,9 +174,7 @@ def test_what_a_receiver_raises_comes_out_as_itself(
         def begin(self, head: Head) -> bool:
             if place.startswith("begin"):
                 raise error
-            super().begin(head)
-
-        return True
+            return super().begin(head)
 
         def write(self, chunk: bytes) -> None:  # noqa: ARG002 it does not matter which
             raise error
