@@ -13,6 +13,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 from gevent import monkey
@@ -28,8 +29,9 @@ STATE: Final = ".part.json"
 # The patched close makes a detour through the hub for the sake of watchers; no watcher knows these descriptors.
 _close = monkey.get_original("os", "close")
 
-_FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENXIO})
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+# Not blocking matters only where somebody has put a named pipe in the part's place.
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NAMELESS = os.O_WRONLY | os.O_CLOEXEC | getattr(os, "O_TMPFILE", os.O_DIRECTORY)
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
@@ -196,6 +198,10 @@ def _lock(fd: int, path: str) -> bool:
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
             raise
     opened = os.fstat(fd)
+    if opened.st_nlink > 1 or not stat.S_ISREG(opened.st_mode):
+        # Not ours alone: its other name must not be emptied.
+        os.unlink(path)
+        return False
     try:
         found = os.lstat(path)
     except FileNotFoundError:

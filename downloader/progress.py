@@ -208,7 +208,7 @@ class Bars(Listener):
         columns, rows = self._size()
         columns -= 1  # a character in the last column makes some terminals wrap
         most = max(rows - 2, 0) if columns >= NARROWEST else 0
-        lines, rates, fractions = [], {}, 0.0
+        lines, rates, fractions, slowest = [], {}, 0.0, 0.0
         for key, transfer in islice(self._running.items(), most):
             if now - transfer.started < LASTING:
                 break
@@ -221,9 +221,11 @@ class Bars(Listener):
             rate = known[1].update(now, received)
             lines.append(file_line(columns, name, received, total, rate, ascii_only=self._ascii_only))
             fractions += min(received / total, 1) if total else 0
+            if total:
+                slowest = max(slowest, forecast(total - received, rate) or 0.0)
         self._rates = rates
         hidden = len(self._running) - most if len(lines) == most else 0
-        self._lines = [self._total(now, columns, fractions, hidden), *lines]
+        self._lines = [self._total(now, columns, fractions, slowest, hidden), *lines]
         self._paint(self._lines)
 
     def print(self, line: str) -> None:
@@ -243,7 +245,7 @@ class Bars(Listener):
         self._lines = []
         self._paint(())
 
-    def _total(self, now: float, columns: int, fractions: float, hidden: int) -> str:
+    def _total(self, now: float, columns: int, fractions: float, slowest: float, hidden: int) -> str:
         tally = self._tally
         progress = tally.done + fractions
         # The tally counts a transfer's bytes when it has ended.
@@ -254,13 +256,15 @@ class Bars(Listener):
         rate = self._rate.update(now, received)
         speed = self._files.update(now, progress)
         total = tally.read if tally.exhausted else self._expected
+        eta = None if total is None or total <= tally.done else forecast(total - progress, speed)
         line = total_line(
             columns,
             tally,
             received=received,
             total=total,
             rate=rate,
-            eta=None if total is None or total <= tally.done else forecast(total - progress, speed),
+            # The run lasts at least as long as the slowest of the files that run.
+            eta=None if eta is None else max(eta, slowest),
             hidden=hidden,
             ascii_only=self._ascii_only,
         )

@@ -119,8 +119,11 @@ class Scheduler:
         return items
 
     def _wake(self, now: float) -> None:
+        due: list[tuple[int, str]] = []
         while self._delayed and self._delayed[0][0] <= now:
             _, _, item, name = heappop(self._delayed)
+            due.append((item, name))
+        for item, name in reversed(due):  # to the front, the first one last
             host = self._host(name)
             host.queue.appendleft(item)
             self._queued += 1

@@ -91,7 +91,7 @@ def state(head: Head, *, url: str, total: int | None) -> dict[str, object] | Non
     That takes a length worth the trouble, bytes as the server stores them, and a validator that changes with
     every byte: a strong ETag, or a Last-Modified at least a minute older than Date (RFC 9110 section 8.8.2.2).
     """
-    if total is None or total < STATE_FROM or head.get("accept-ranges") == "none":
+    if total is None or total < STATE_FROM or (head.get("accept-ranges") or "").lower() == "none":
         return None
     etag = head.get("etag")
     strong = etag if etag and etag.startswith('"') else None

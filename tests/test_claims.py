@@ -163,6 +163,17 @@ def test_who_loses_patience_overtakes_only_those_before_it() -> None:
     assert ledger.given(4) is None
 
 
+def test_who_overtakes_keeps_its_own_place() -> None:
+    ledger = NameLedger()
+    ledger.enter(1, url(1), None)
+    ledger.enter(2, url(2), None)
+    ledger.enter(3, url(3), "a.jpg")
+    ledger.overtake(2)
+    assert ledger.given(3) is None
+    assert ledger.want(2, "a.jpg", url(2)) == "a.jpg"
+    assert ledger.given(3) == naming.collided("a.jpg", url(3))
+
+
 def test_calls_for_items_nobody_knows_do_nothing() -> None:
     ledger = NameLedger()
     ledger.drop(7)

@@ -195,13 +195,25 @@ def test_skip_asks_where_only_the_answer_tells_the_name_and_reads_no_further(
     )
     for name in ("cat.jpg", "picture.png", "live.mp4"):
         (tmp_path / name).write_bytes(b"mine")
-    done = gdl("--json", "urls.txt")
+    done = gdl("--json", "--max-time", "15", "urls.txt")
     assert brief(done) == [("skipped", "exists", name) for name in ("cat.jpg", "picture.png", "live.mp4")]
     assert done.returncode == 0
     # Twice where it must be known first which name one before it gets.
     assert 3 <= len(faults.requests) <= 6
     assert files(tmp_path) == ["cat.jpg", "live.mp4", "picture.png", "urls.txt"]
     assert (tmp_path / "cat.jpg").read_bytes() == b"mine"
+
+
+def test_a_file_that_exists_is_not_downloaded_again_because_its_name_was_settled_late(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    slow = f.script(f.pause(0.5), f.content_disposition(BODY, b'inline; filename="first.jpg"'))
+    listed(tmp_path, faults.route("/get?id=1", slow), faults.route("/live", f.endless_body(start=samples.mp4())))
+    for name in ("first.jpg", "live.mp4"):
+        (tmp_path / name).write_bytes(b"mine")
+    done = gdl("--json", "--max-time", "15", "urls.txt")
+    assert brief(done) == [("skipped", "exists", "first.jpg"), ("skipped", "exists", "live.mp4")]
+    assert files(tmp_path) == ["first.jpg", "live.mp4", "urls.txt"]
 
 
 @pytest.mark.parametrize("body", [NEW, LARGE], ids=["small", "large"])

@@ -231,7 +231,7 @@ def test_headers_of_any_size_cost_bounded_memory(faults: f.FaultServer, tmp_path
     faults.route("/64k.jpg", f.long_header(64_000, BODY))
     faults.route("/many-1xx.jpg", f.interim(OK, *[103] * 20_000))
     urls = [faults.url(f"/{name}.jpg") for name in ("endless", "endless-line", "200k", "64k", "many-1xx")]
-    args = ["--json", "--retries", "0", "--max-time", "20", "-o", tmp_path / "out", "-q", *urls]
+    args = ["--json", "--retries", "0", "--max-time", "20", "-o", str(tmp_path / "out"), "-q", *urls]
     with RunningGdl(args, program=("-c", MEASURED)) as running:
         done = running.wait()
     found = {path: (status, kind) for path, (status, kind, _) in outcomes(done).items()}
@@ -360,7 +360,7 @@ def test_retry_after_is_obeyed_for_the_host_while_others_go_on(
 
 
 def test_an_absurd_retry_after_fails_at_once_and_says_so(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
-    absurd = (86_400, "9" * 30, "Fri, 31 Dec 9999 23:59:59 GMT")
+    absurd: tuple[int | str, ...] = (86_400, "9" * 30, "Fri, 31 Dec 9999 23:59:59 GMT")
     urls = [faults.route(f"/{number}.jpg", f.status(503, retry_after=later)) for number, later in enumerate(absurd)]
     done = gdl("--json", *urls)
     assert outcomes(done) == {f"/{number}.jpg": ("failed", "http", 1) for number in range(3)}

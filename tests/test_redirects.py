@@ -11,7 +11,6 @@ from support import faults as f
 from support import samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from support.certs import Authority
@@ -24,7 +23,7 @@ LOGIN = "Basic " + base64.b64encode(b"user:s3cret").decode()
 
 
 @pytest.fixture
-def other(more_faults: f.FaultServer) -> Iterator[f.FaultServer]:
+def other(more_faults: f.FaultServer) -> f.FaultServer:
     """Another port of the same machine, which is another host for credentials."""
     more_faults.otherwise(OK)
     return more_faults
@@ -60,7 +59,7 @@ def test_every_form_of_location_is_understood(faults: f.FaultServer, gdl: RunGdl
     faults.route("/deep/b.jpg", OK)
     faults.route("/deep/%E5%9B%BE%201.jpg", OK)
     port = faults.port
-    locations = {
+    locations: dict[str, str | bytes] = {
         "/deep/absolute": f"http://127.0.0.1:{port}/deep/b.jpg",
         "/deep/no-scheme": f"//127.0.0.1:{port}/deep/b.jpg",
         "/deep/path": "/deep/b.jpg",

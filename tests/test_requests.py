@@ -76,7 +76,8 @@ def test_headers_agent_and_referer_are_sent_and_the_list_wins(
 ) -> None:
     (tmp_path / "urls.txt").write_text(
         f"{server.url('/plain.jpg')}\n"
-        f"{server.url('/own.jpg')}\n header=X-Token: own\n header=X-More: 1\n referer=http://own.test/\n user-agent=own/1\n"
+        f"{server.url('/own.jpg')}\n header=X-Token: own\n header=X-More: 1\n"
+        " referer=http://own.test/\n user-agent=own/1\n"
         f'{{"url": "{server.url("/json.jpg")}", "headers": {{"X-Token": "json"}}, "referer": "http://json.test/"}}\n'
     )
     options = ("-H", "X-Token: all", "--header", "X-Empty:", "-A", "Agent 7 (图)", "--referer", "http://all.test/")
@@ -258,8 +259,16 @@ def test_the_environment_names_proxies_and_exceptions(
 
     def ways(env: dict[str, str], *options: str) -> list[str]:
         proxy.asked.clear()
-        arguments = ("--existing", "overwrite", "--cacert", ca.file, *options)
-        done = gdl(*arguments, server.url("/a.jpg"), tls_faults.url("/b.jpg"), env=env)
+        done = gdl(
+            "--existing",
+            "overwrite",
+            "--cacert",
+            ca.file,
+            *options,
+            server.url("/a.jpg"),
+            tls_faults.url("/b.jpg"),
+            env=env,
+        )
         assert done.returncode == 0, done.stderr
         return sorted(asked.way for asked in proxy.asked)
 

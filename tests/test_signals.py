@@ -30,7 +30,6 @@ LARGE = samples.picture(2, 3_000_000)
 OK = f.ok(BODY)
 SOON = 5.0
 """Seconds in which a stopped run must be over, on a busy machine too."""
-STATE = {"etag": '"v1"', "accept_ranges": "bytes"}
 as_root = pytest.mark.skipif(
     os.geteuid() != 0 or sys.platform != "linux", reason="only root can mount a file system (Linux)"
 )
@@ -52,8 +51,9 @@ def slow_fifty(server: f.FaultServer) -> list[str]:
     urls = [server.route(f"/good-{number}.jpg", f.ok(samples.picture(number, 9000))) for number in range(10)]
     urls += [server.route(f"/small-{number}.jpg", f.stalled(BODY, 9000)) for number in range(10)]
     for number in range(30):
-        kept: dict[str, f.Header] = {**STATE} if number % 2 else {}
-        urls.append(server.route(f"/large-{number}.jpg", f.stalled(LARGE, 1_500_000, **kept)))
+        kept = f.stalled(LARGE, 1_500_000, etag='"v1"', accept_ranges="bytes")
+        lost = f.stalled(LARGE, 1_500_000)
+        urls.append(server.route(f"/large-{number}.jpg", kept if number % 2 else lost))
     return urls
 
 
@@ -296,7 +296,7 @@ def test_what_failed_feeds_back_in(faults: f.FaultServer, gdl: RunGdl, tmp_path:
         urls[2],
         f"{urls[3]}\n out=other.jpg\n header=X-Key: k",
         urls[4],
-        '{"url": "%s", "name": "五.jpg", "id": 5}' % urls[5],
+        f'{{"url": "{urls[5]}", "name": "五.jpg", "id": 5}}',
     ]
     (tmp_path / "urls.txt").write_text("\n".join(entries) + "\n", "utf-8")
     first = gdl("--json", "urls.txt", "-o", "out", "--failed", "failed.txt")
@@ -388,7 +388,7 @@ def test_a_folder_nobody_may_write_to_stops_the_run(faults: f.FaultServer, place
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "out").mkdir(mode=0o555)
-        args = ["--json", "-o", folder / place, *(faults.url(f"/{number}.jpg") for number in range(5))]
+        args = ["--json", "-o", str(folder / place), *(faults.url(f"/{number}.jpg") for number in range(5))]
         with RunningGdl(args, cwd=folder, program=("-c", AS_NOBODY)) as running:
             done = running.wait()
         assert files(folder) == []

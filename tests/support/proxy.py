@@ -7,8 +7,11 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PATIENCE = 20.0
 
@@ -18,7 +21,7 @@ class Asked:
     """One request for a connection."""
 
     way: str
-    """``http`` (an absolute URL), ``connect``, ``socks4``, ``socks4a``, ``socks5`` (an address), ``socks5h`` (a name)."""
+    """``http`` (an absolute URL), ``connect``, ``socks4`` and ``socks5`` (an address), ``socks4a``, ``socks5h`` (a name)."""
     host: str
     """As the client wrote it."""
     port: int
@@ -60,8 +63,8 @@ class Proxy:
         for sock in self._open:
             sock.close()
 
-    def _start(self, target: object, *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, name="proxy", daemon=True)  # type: ignore[arg-type]
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, name="proxy", daemon=True)
         self._threads.append(thread)
         thread.start()
 
