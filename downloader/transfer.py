@@ -115,7 +115,9 @@ class Download:
             except _Enough:
                 pass
             except _Undecided:
-                self._name.settle(context)
+                path = context.existing(self._name.settle(context), self._item.url)
+                if path is not None:
+                    raise Skip("exists", path) from None
                 continue
             except errors.TransferError as error:
                 if deadline is not None and isinstance(error, errors.TimedOut) and time.monotonic() >= deadline - 0.01:
@@ -152,7 +154,7 @@ class Download:
         self._sink(chunk)
 
     def _ignore(self, _chunk: bytes) -> None:
-        if self._running.received > IGNORED:
+        if self._running.received > IGNORED or (self._head.content_length or 0) > IGNORED:
             raise _Enough
 
     def _judge(self, chunk: bytes) -> None:
