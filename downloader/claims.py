@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-SPILL = 32_768
+SPILL = 16_384
 """Entries a `SeenSet` keeps in memory (about 100 bytes each) before they move to disk."""
 
 
@@ -34,7 +35,7 @@ class SeenSet:
     def add(self, text: str) -> bool:
         """Add ``text`` and return whether it was not there before."""
         digest = _digest(text)
-        if digest in self._recent or self._spilled(digest):
+        if digest in self._recent or (self._database is not None and self._spilled(self._database, digest)):
             return False
         self._recent.add(digest)
         if len(self._recent) >= self._limit:
@@ -48,20 +49,15 @@ class SeenSet:
             self._database.close()
             self._database = None
 
-    def __contains__(self, text: str) -> bool:
-        digest = _digest(text)
-        return digest in self._recent or self._spilled(digest)
-
-    def _spilled(self, digest: bytes) -> bool:
-        if self._database is None:
-            return False
-        row = self._database.execute("SELECT 1 FROM seen WHERE digest = ?", (digest,)).fetchone()
+    def _spilled(self, database: sqlite3.Connection, digest: bytes) -> bool:
+        with _told_as_stop():
+            row = database.execute("SELECT 1 FROM seen WHERE digest = ?", (digest,)).fetchone()
         return row is not None
 
     def _spill(self) -> None:
         import sqlite3
 
-        try:
+        with _told_as_stop():
             if self._database is None:
                 # An empty name is SQLite's for a private file that is deleted when closed.
                 self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -74,9 +70,17 @@ class SeenSet:
                 "INSERT OR IGNORE INTO seen VALUES (?)", ((digest,) for digest in sorted(self._recent))
             )
             self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StopRun(f"the temporary folder cannot hold the list of what was seen: {error}") from error
         self._recent.clear()
+
+
+@contextmanager
+def _told_as_stop() -> Iterator[None]:
+    import sqlite3
+
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StopRun(f"the temporary folder cannot hold the list of what was seen: {error}") from error
 
 
 def _digest(text: str) -> bytes:

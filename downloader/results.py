@@ -56,7 +56,8 @@ def skipped(
 
 
 def failed(item: Item, error: GdlError, running: Running | None = None, progress: Progress = _NOTHING) -> Result:
-    """Return the result of an item that ends with ``error``."""
+    """Return the result of an item that ends with ``error``, whose traceback is dropped: it would hold the body."""
+    error.__traceback__ = None
     return Result(
         url=item.url,
         status="failed",
