@@ -36,8 +36,8 @@ error page, is refused.
 
 EPILOGUE = """\
 Exit codes: 0 every file saved or skipped; 1 at least one failed; 2 the command line is wrong; 3 the
-run was stopped, for example by a full disk; 130 Ctrl-C; 143 SIGTERM. The first Ctrl-C stops cleanly
-and prints the summary, a second one stops at once.
+run was stopped, for example by a full disk; 129 the terminal was closed; 130 Ctrl-C; 143 SIGTERM. The
+first Ctrl-C stops cleanly and prints the summary, a second one stops at once.
 
 Environment: http_proxy, https_proxy, all_proxy and no_proxy as in curl; NO_COLOR for no colours;
 TMPDIR for the temporary notes of very long lists.

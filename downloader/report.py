@@ -151,8 +151,8 @@ def summary(
 
 def _transferred(tally: Tally, elapsed: float) -> str:
     size, received = format_size(tally.bytes), format_size(tally.received)
-    rate = format_rate(tally.received / max(elapsed, 0.001))
-    took = f"in {format_duration(max(elapsed, 0.1))}, {rate}"
+    elapsed = max(elapsed, 0.1)
+    took = f"in {format_duration(elapsed)}, {format_rate(tally.received / elapsed)}"
     # They differ where a part was continued, or an attempt was in vain.
     return f"{size} {took}" if size == received else f"{size}; received {received} {took}"
 

@@ -74,7 +74,8 @@ class Scheduler:
 
     def start(self, now: float) -> list[int]:
         """Return the items that start now, in order; each holds a slot until `finish`."""
-        self._wake(now)
+        if self._delayed or self._holds:
+            self._wake(now)
         started: list[int] = []
         while self._ring and len(self._running) < self._jobs:
             host = self._ring.popleft()
@@ -105,8 +106,10 @@ class Scheduler:
 
     def next_time(self) -> float | None:
         """Return when a wait ends, or None where nothing waits for the clock."""
+        if not self._delayed and not self._holds:
+            return None
         times = [heap[0][0] for heap in (self._delayed, self._holds) if heap]
-        return min(times) if times else None
+        return min(times)
 
     def drain(self) -> list[int]:
         """Take out and return everything that holds no slot, queued and delayed, in no particular order."""

@@ -51,7 +51,8 @@ def first_column(text: str) -> list[str]:
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    fenced = re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [block[2] for block in fenced if block[1] == language]
 
 
 def gdl_commands() -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ needs pycurl.
 from __future__ import annotations
 
 import os
+import re
 
 from downloader import errors
 from downloader.urls import redact
@@ -38,12 +39,19 @@ _CLASSES: dict[int, type[errors.TransferError]] = {
     100: errors.ProtocolError,  # TOO_LARGE
 }
 
+_NOISE = re.compile(r" after \d+ ms(?=:|$)|: Could not connect to server")
 _TLS_HINT = "if you trust this server, add its certificate with --cacert FILE, or turn checks off with --insecure"
+
+
+def _plain(message: str) -> str:
+    """Take the noise out of libcurl's sentence, and what looks like credentials."""
+    text = redact(_NOISE.sub("", message.strip().rstrip(".")))
+    return text[:1].lower() + text[1:] if text.partition(" ")[0].istitle() else text
 
 
 def translate(code: int, message: str, os_errno: int = 0) -> errors.ItemError:
     """Return gdl's error for libcurl's ``code``, its ``message`` and the system's errno (0 for none)."""
-    text = redact(message.strip().rstrip(".")) or f"libcurl error {code}"
+    text = _plain(message) or f"libcurl error {code}"
     kind = _CLASSES.get(code, errors.TransferError)
     if code == 60:
         reason = text.removeprefix("SSL certificate problem: ").removeprefix("SSL: ")

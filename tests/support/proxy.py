@@ -21,7 +21,7 @@ class Asked:
     """One request for a connection."""
 
     way: str
-    """``http`` (an absolute URL), ``connect``, ``socks4``, ``socks5`` (addresses), ``socks4a`` or ``socks5h`` (names)."""
+    """``http`` (an absolute URL), ``connect``, ``socks4``, ``socks5`` (addresses), ``socks4a``, ``socks5h`` (names)."""
     host: str
     """As the client wrote it."""
     port: int
