@@ -27,17 +27,15 @@ class Head:
         """
         status, version = 0, ""
         fields: dict[str, str] = {}
-        for raw in lines:
-            name, colon, value = raw.decode("latin-1").partition(":")
+        for line in b"".join(lines).decode("latin-1").split("\n"):
+            name, colon, value = line.partition(":")
             if name.startswith("HTTP/"):
                 parts = name.split(None, 2)
                 version = parts[0][5:]
                 status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
                 fields = {}
             elif colon:
-                name = name.lower()
-                if name not in fields:
-                    fields[name] = value.strip()
+                fields.setdefault(name.lower(), value.strip())
         return cls(status, version, fields)
 
     def get(self, name: str) -> str | None:

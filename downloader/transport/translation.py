@@ -54,7 +54,7 @@ def translate(code: int, message: str, os_errno: int = 0) -> errors.ItemError:
     text = _plain(message) or f"libcurl error {code}"
     kind = _CLASSES.get(code, errors.TransferError)
     if code == 60:
-        reason = text.removeprefix("SSL certificate problem: ").removeprefix("SSL: ")
+        reason = re.sub(r"^SSL( certificate problem| certificate OpenSSL verify result)?: ", "", text)
         return errors.TlsError(f"TLS certificate check failed: {reason}; {_TLS_HINT}")
     if code in (35, 56):
         lowered = text.lower()
