@@ -97,7 +97,7 @@ class _Run(Listener):
 
         hub = gevent.get_hub()
         try:
-            engine = Engine(self._options, listeners=[self])
+            engine = Engine(self._options, listeners=[self], read_on=True)
             ready = Event()
 
             def woken() -> None:

@@ -9,19 +9,21 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO
+from typing import TYPE_CHECKING, Literal
 
 import gevent
 
 from downloader import sources as lists
+from downloader import trust
 from downloader.engine import Engine
 from downloader.errors import Interrupted, StopRun
+from downloader.outlet import Outlet
 from downloader.records import FailedList, Json, LogFile
 from downloader.report import Counters, Level, Lines, summary
 from downloader.streams import stdin_chunks, stream_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from downloader.errors import GdlError
     from downloader.items import BadItem, Item, Listener
@@ -87,6 +89,8 @@ class _Run:
         self._options = options
         self._display = display
         self._code: ExitCode | None = None
+        self._out = Outlet(sys.stdout, self._closed)
+        self._err = Outlet(sys.stderr)
         self._counters = Counters()
         self._listeners: list[Listener] = [self._counters]
         self._failed = stack.enter_context(FailedList(display.failed, sources=sources)) if display.failed else None
@@ -97,7 +101,7 @@ class _Run:
         if display.as_json:
             if sys.stdout is None:
                 raise StopRun("--json: standard output is closed")
-            self._listeners.append(Json(_Guarded(sys.stdout.buffer, self._closed).write))
+            self._listeners.append(Json(self._out.write))
         # A stream may never end: it is not read on where that serves no download.
         lists_only = all(lists.is_url(source) or os.path.isfile(source) for source in sources)
         self.engine = Engine(options, listeners=self._listeners, read_on=lists_only)
@@ -150,15 +154,19 @@ class _Run:
 
     def _tick(self) -> None:
         while self._bars is not None:
-            self._bars.tick(time.monotonic())
+            if self._err.ready():  # a terminal may be held with Ctrl-S
+                self._bars.tick(time.monotonic())
             gevent.sleep(TICK)
 
     def _interrupt(self, code: ExitCode, name: str) -> None:
         if self._code is not None:  # the second one: at once
-            if self._bars is not None:
+            if self._bars is not None and self._err.ready():
                 self._bars.close()
+            trust.discard_all()
             os._exit(code)
         self._code = code
+        self._out.hurry()
+        self._err.hurry()
         self.engine.stop(Interrupted(f"stopped by {name}"))
 
     def _summarise(self, elapsed: float, failed_list: str | None) -> None:
@@ -185,40 +193,10 @@ class _Run:
         if self._bars is not None:
             self._bars.print(line)
             return
-        if sys.stderr is None:
-            return
-        try:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
-        except OSError:  # nobody reads it any more: the files matter more
-            _discard(sys.stderr)
+        self._err.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
     def _closed(self, error: OSError) -> None:
         self.engine.stop(StopRun(f"standard output cannot be written: {error.strerror}"))
-
-
-class _Guarded:
-    """A binary stream whose first failed write is told once; what comes after goes nowhere."""
-
-    def __init__(self, stream: BinaryIO, closed: Callable[[OSError], None]) -> None:
-        self._stream: BinaryIO | None = stream
-        self._closed = closed
-
-    def write(self, data: bytes) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(data)
-            self._stream.flush()
-        except OSError as error:
-            self._stream = None
-            _discard(sys.stdout)
-            self._closed(error)
-
-
-def _discard(stream: TextIO) -> None:
-    """Send what comes nowhere, so that Python's own flush at its exit does not fail once more."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _stopped(reason: GdlError) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -93,10 +92,13 @@ class Name:
         if self.given is None:
             settled = Event()
             context.ledger.watch(self.item.index, settled.set)
-            with suppress(errors.Interrupted):  # a whole file had better get its name than be lost
-                settled.wait(NAME_PATIENCE)
-            context.ledger.overtake(self.item.index)
-            self.given = context.ledger.given(self.item.index)
+            settled.wait(NAME_PATIENCE)
+        return self.given or self.settle_now(context)
+
+    def settle_now(self, context: Context) -> str:
+        """Return the name this item gets without waiting for anybody."""
+        context.ledger.overtake(self.item.index)
+        self.given = context.ledger.given(self.item.index)
         if self.given is None:
             raise RuntimeError("the ledger has lost a name")
         return self.given

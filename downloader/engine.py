@@ -109,10 +109,7 @@ class Engine:
             return
         self.stopped = reason
         self._scheduler.drain()
-        # What has taken its first step ends by itself when it is interrupted; the others end here.
         pending, self._pending = self._pending, {}
-        for name in pending.values():
-            self._emit(results.failed(name.item, self._interruption()))
         current = gevent.getcurrent()
         for greenlet in list(self._greenlets.values()):
             if greenlet is not current:
@@ -120,6 +117,9 @@ class Engine:
         if self._feeder is not None and self._feeder is not current and not self._reads_on():
             self._feeder.kill(block=False)
         self._room.set()
+        # What has taken its first step ends by itself when it is interrupted; the others end here.
+        for name in pending.values():
+            self._emit(results.failed(name.item, self._interruption()))
 
     def _interruption(self) -> errors.Interrupted:
         return errors.Interrupted(f"not done: {self.stopped or 'interrupted'}")
@@ -176,6 +176,7 @@ class Engine:
         try:
             if self.stopped is not None:
                 raise self._interruption()
+            host = urls.host_key(url)
             # The same URL under two names the user chose is two files.
             if not self._seen.add(f"{url} {item.name}" if item.name else url):
                 raise Skip("duplicate")
@@ -191,9 +192,14 @@ class Engine:
             self._emit(results.skipped(item, skip.reason, skip.path))
         except errors.ItemError as error:
             self._emit(results.failed(item, error))
+        except errors.StopRun as error:
+            self._emit(results.failed(item, error))
+            self.stop(error)
+        except Exception as bug:  # noqa: BLE001 the item's boundary before it has a greenlet
+            self._emit(results.failed(item, _internal(bug)))
         else:
             self._pending[item.index] = name
-            self._scheduler.add(item.index, urls.host_key(url))
+            self._scheduler.add(item.index, host)
             self._pump()
 
     # Slots.
@@ -253,9 +259,13 @@ class Engine:
             result = results.failed(item, self._interruption(), running, download.progress)
             raise
         finally:
-            download.abandon()
             self._greenlets.pop(item.index, None)
-            self._emit(result)
+            try:
+                download.abandon()
+            except errors.StopRun as error:
+                self.stop(error)
+            finally:
+                self._emit(result)
 
     def _attempt_all(self, item: Item, running: Running, download: Download) -> None:
         """Try until it works. Raises what ends the item otherwise; on return and on raising no slot is held."""

@@ -293,7 +293,10 @@ class Download:
         where the name has been taken on disk meanwhile.
         """
         context, item = self._context, self._item
-        name = self._name.settle(context)
+        try:
+            name = self._name.settle(context)
+        except errors.Interrupted:  # a whole file had better get its name than be lost
+            name = self._name.settle_now(context)
         path = context.path(name)
         number = 0
         while not self._publish_as(path):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_made: set[str] = set()
+
+
 @contextmanager
 def bundle(cacert: str | None) -> Iterator[str]:
     """Give the path of a PEM file with certifi's certificates and those of the file ``cacert``.
@@ -39,10 +42,22 @@ def bundle(cacert: str | None) -> Iterator[str]:
     except ssl.SSLError as error:
         raise UsageError(f"--cacert: {cacert} holds no certificate in PEM format that can be read") from error
     descriptor, path = tempfile.mkstemp(prefix="gdl-", suffix=".pem")
+    _made.add(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(common + b"\n" + own)
         yield path
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+        _discard(path)
+
+
+def discard_all() -> None:
+    """Remove what `bundle` has made, for a process that ends at once."""
+    for path in list(_made):
+        _discard(path)
+
+
+def _discard(path: str) -> None:
+    _made.discard(path)
+    with suppress(FileNotFoundError):
+        os.unlink(path)

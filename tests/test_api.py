@@ -47,8 +47,9 @@ def test_mappings_and_failures_are_results_too(faults: f.FaultServer, tmp_path: 
         {"id": 7},
     )
     assert (results[gone].status, results[gone].http_status) == ("failed", 404)
-    assert results[None].error is not None
-    assert results[None].error.kind == "input"
+    error = results[None].error
+    assert error is not None
+    assert error.kind == "input"
 
 
 def test_nothing_is_read_or_asked_before_the_first_next(faults: f.FaultServer, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ LAYERS = (
     {"transfer"},
     {"engine"},
     {"api"},
-    {"progress", "report", "records", "console", "streams"},
+    {"progress", "report", "records", "console", "streams", "outlet"},
     {"cli"},
     {"__main__", "demo"},
 )

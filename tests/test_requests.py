@@ -352,7 +352,7 @@ def test_sizes_outside_the_bounds_are_refused_as_early_as_can_be(
         ("--min-size" if name.startswith("small") else "--max-size") in says[name] for name in says if says[name]
     )
     assert {result["attempts"] for result in done.results} == {1}
-    assert max(result["elapsed"] for result in done.results) < 15
+    assert max(result["elapsed"] for result in done.results) < 10
     assert (done.returncode, files(tmp_path)) == (1, sorted(f"out/{name}" for name in fitting_names))
 
 
