@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -23,7 +24,13 @@ def main() -> None:
     # An item leaves no reference cycles behind, so that looking for some is a rare duty.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    sys.exit(run())
+    code = run()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError, ValueError):
+            stream.flush()
+    # All is closed and nothing is left to tell. Tearing down what the system takes back anyway costs time, and
+    # would wait for look-ups that nobody wants any more.
+    os._exit(code)
 
 
 def _fill_standard_streams() -> None:

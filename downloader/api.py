@@ -11,7 +11,6 @@ read in the caller's thread, one URL at a time and only when there is room::
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
 from dataclasses import replace
@@ -50,7 +49,7 @@ class _Run(Listener):
     def __init__(self, options: Options, urls: Iterable[str | Mapping[str, object] | Item]) -> None:
         self._options = options
         self._urls = urls
-        self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._events = _queue()
         self._inbox: deque[Item | BadItem | None] = deque()
         self._wake: Any = None
         self._stopping = False
@@ -117,7 +116,7 @@ class _Run(Listener):
             self._events.put(error)
         finally:
             self._events.put(_END)
-            if not monkey.is_module_patched("threading"):
+            if not monkey.is_module_patched("_thread"):
                 hub.destroy(destroy_loop=True)
 
     def _items(self, ready: Any) -> Iterator[Item | BadItem]:
@@ -130,6 +129,14 @@ class _Run(Listener):
             if item is None:
                 return
             yield item
+
+
+def _queue() -> Any:
+    """Return a queue that fits the threads: a program may have patched one of the two modules and not the other."""
+    from gevent import monkey
+    from gevent.queue import SimpleQueue
+
+    return SimpleQueue() if monkey.is_module_patched("_thread") else monkey.get_original("queue", "SimpleQueue")()
 
 
 class _Closed:

@@ -21,6 +21,10 @@ SPILL = 19_000
 which a set's table grows fourfold."""
 
 
+MOST_WAITING = 1024
+"""Names that may be held back by one before them, however long that takes."""
+
+
 class SeenSet:
     """A set of texts that grows on disk, not in memory: it answers whether a text is new.
 
@@ -151,6 +155,8 @@ class NameLedger:
                 del self._waiting[index]
             entry.ended = True
             self._settle()
+            if len(self._waiting) > MOST_WAITING:
+                self.overtake(index)
         self._given.pop(index, None)
 
     def yield_place(self, index: int) -> None:

@@ -163,6 +163,9 @@ class _Run:
             if self._bars is not None and self._err.ready():
                 self._bars.close()
             trust.discard_all()
+            if self._failed is not None:
+                with suppress(StopRun):
+                    self._failed.close(exhausted=False)
             os._exit(code)
         self._code = code
         self._out.hurry()

@@ -16,12 +16,14 @@ from gevent.event import Event
 from gevent.hub import Waiter
 
 from downloader import errors, naming, results, trust, urls
+from downloader.alarm import Alarm
 from downloader.claims import NameLedger, SeenSet
 from downloader.context import Context, Name, Skip
 from downloader.cookies import CookieFile
 from downloader.items import BadItem, Running, Tally
-from downloader.retry import Retry
+from downloader.retry import PATIENCE, Retry
 from downloader.schedule import Scheduler
+from downloader.text import format_duration
 from downloader.transfer import Download
 from downloader.transport import Transport
 
@@ -37,7 +39,7 @@ BREATH = 64
 
 def window(options: Options) -> int:
     """Return how many items may be under way at once: running, queued, waiting for a try or for a name."""
-    return max(64, 4 * options.jobs)
+    return max(512, 8 * options.jobs)
 
 
 class Engine:
@@ -69,8 +71,7 @@ class Engine:
         self._feeder: Any = None
         self._fed = False
         self._feed_error: BaseException | None = None
-        self._alarm: Any = None
-        self._alarm_at = 0.0
+        self._alarm = Alarm(self._pump)
 
     def run(self, items: Iterable[Item | BadItem]) -> None:
         """Download ``items`` and return when each that was read has its result. Blocks the calling greenlet.
@@ -92,8 +93,7 @@ class Engine:
                 raise
             finally:
                 gevent.killall([feeder, *self._greenlets.values()])
-                if self._alarm is not None:
-                    self._alarm.close()
+                self._alarm.close()
                 transport.close()
                 self._context.ledger.close()
                 self._seen.close()
@@ -177,8 +177,7 @@ class Engine:
             if self.stopped is not None:
                 raise self._interruption()
             host = urls.host_key(url)
-            # The same URL under two names the user chose is two files.
-            if not self._seen.add(f"{url} {item.name}" if item.name else url):
+            if not self._seen.add(_identity(item)):
                 raise Skip("duplicate")
             context = self._context
             known = naming.known_beforehand(explicit=item.name, template=context.template, url=url, index=item.index)
@@ -218,20 +217,8 @@ class Engine:
             else:  # killed while it waited
                 self._scheduler.finish(index)
         due = self._scheduler.next_time()
-        if due is not None and (self._alarm is None or due < self._alarm_at):
-            self._set_alarm(due, now)
-
-    def _set_alarm(self, due: float, now: float) -> None:
-        if self._alarm is not None:
-            self._alarm.close()
-        self._alarm_at = due
-        self._alarm = timer = gevent.get_hub().loop.timer(max(0.001, due - now))
-        timer.start(self._ring)
-
-    def _ring(self) -> None:
-        self._alarm.close()
-        self._alarm = None
-        self._pump()
+        if due is not None:
+            self._alarm.set(due, now)
 
     # One item.
 
@@ -277,13 +264,14 @@ class Engine:
             failure = self._attempt_once(item, running, download, deadline)
             if failure is None:
                 return
+            self._leave_alone(item, download, failure)
             again = retry.next(failure)
             if again is None:
                 raise failure
             delay = again.delay(failure, random.random())  # noqa: S311 jitter, no secret
             if deadline is not None and time.monotonic() + delay >= deadline:
                 raise failure
-            self._wait_for_retry(item, download, failure, delay, retry.attempt)
+            self._wait_for_retry(item, failure, delay, retry.attempt)
             retry = again
 
     def _attempt_once(
@@ -291,6 +279,9 @@ class Engine:
     ) -> errors.ItemError | None:
         self.running[item.index] = running
         try:
+            left = self._scheduler.closed_for(item.index, time.monotonic())
+            if left:
+                raise errors.StatusError(f"not asked: the host wants to be left alone for {format_duration(left)}")
             download.check_beforehand()
             download.attempt(deadline)
         except errors.ItemError as error:
@@ -302,13 +293,17 @@ class Engine:
             self._pump()
         return None
 
-    def _wait_for_retry(
-        self, item: Item, download: Download, failure: errors.ItemError, delay: float, attempt: int
-    ) -> None:
-        now = time.monotonic()
+    def _leave_alone(self, item: Item, download: Download, failure: errors.ItemError) -> None:
+        """Do as a Retry-After says, for the host that sent it and for the one the item is queued under."""
         if failure.retry_after:
-            host = urls.host_key(download.progress.final_url or item.url)
-            self._scheduler.hold(host, now + failure.retry_after)
+            now = time.monotonic()
+            for host in {urls.host_key(item.url), urls.host_key(download.progress.final_url or item.url)}:
+                self._scheduler.hold(host, now + failure.retry_after, most=now + PATIENCE)
+                for listener in self._listeners:
+                    listener.noted(f"{host} wants to be left alone for {format_duration(failure.retry_after)}")
+
+    def _wait_for_retry(self, item: Item, failure: errors.ItemError, delay: float, attempt: int) -> None:
+        now = time.monotonic()
         self._context.ledger.yield_place(item.index)
         for listener in self._listeners:
             listener.retrying(item, failure, delay, attempt)
@@ -327,14 +322,7 @@ class Engine:
             self.tally.waiting -= 1
 
     def _emit(self, result: Result) -> None:
-        tally = self.tally
-        if result.status == "saved":
-            tally.saved += 1
-            tally.bytes += result.bytes
-        elif result.status == "skipped":
-            tally.skipped += 1
-        else:
-            tally.failed += 1
+        self.tally.count(result)
         for listener in self._listeners:
             listener.finished(result)
         self._live -= 1
@@ -347,3 +335,9 @@ def _internal(bug: Exception) -> errors.InternalError:
     error = errors.InternalError(f"gdl has a bug: {type(bug).__name__}: {bug}")
     error.__cause__ = bug
     return error
+
+
+def _identity(item: Item) -> str:
+    """What makes two items one: under two names that the user chose, or with two logins, a URL is two files."""
+    username = item.address.username
+    return f"{item.url} {item.name} {username}" if item.name or username else item.url

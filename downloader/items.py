@@ -166,6 +166,16 @@ class Tally:
     waiting: int = 0
     """Items that wait for another try."""
 
+    def count(self, result: Result) -> None:
+        """Take note of a result."""
+        if result.status == "saved":
+            self.saved += 1
+            self.bytes += result.bytes
+        elif result.status == "skipped":
+            self.skipped += 1
+        else:
+            self.failed += 1
+
     @property
     def done(self) -> int:
         """Items that have their result."""

@@ -39,9 +39,9 @@ class Outlet:
     def write(self, data: bytes) -> None:
         """Write ``data``, waiting in the calling greenlet until it fits."""
         with self._turn:
-            for start in range(0, len(data), _PIECE):
-                if not self._write_piece(data[start : start + _PIECE]):
-                    return
+            error = self._write(data)
+        if error is not None:  # told only now: whoever hears of it may want to write
+            self._failed(error)
 
     def ready(self) -> bool:
         """Whether a short text could be written now."""
@@ -51,17 +51,14 @@ class Outlet:
         """Wait no longer than `PATIENCE` from now on: the run is to end."""
         self._hurried = True
 
-    def _write_piece(self, piece: bytes) -> bool:
+    def _write(self, data: bytes) -> OSError | None:
         try:
-            while piece:
-                if not self._wait() or self._fd is None:
-                    return False
-                piece = piece[os.write(self._fd, piece) :]
+            while data and self._wait() and self._fd is not None:
+                data = data[os.write(self._fd, data[:_PIECE]) :]
         except OSError as error:
             self._give_up()
-            self._failed(error)
-            return False
-        return True
+            return error
+        return None
 
     def _wait(self) -> bool:
         if self.ready():

@@ -17,7 +17,7 @@ class Head:
     version: str
     """``1.0``, ``1.1``, ``2`` or ``3``."""
     fields: dict[str, str]
-    """Values by lower-case name, decoded as latin-1; of repeated fields the first counts."""
+    """Values by lower-case name, decoded as latin-1; of repeated fields the first counts, but for Connection."""
 
     @classmethod
     def parse(cls, lines: Iterable[bytes]) -> Head:
@@ -35,7 +35,10 @@ class Head:
                 status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
                 fields = {}
             elif colon:
-                fields.setdefault(name.lower(), value.strip())
+                name, value = name.lower(), value.strip()
+                if name == "connection" and name in fields:
+                    value = f"{fields.pop(name)}, {value}"
+                fields.setdefault(name, value)
         return cls(status, version, fields)
 
     def get(self, name: str) -> str | None:

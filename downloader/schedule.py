@@ -18,6 +18,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
+
+CLOSED_HOSTS = 4096
+"""Hosts remembered for wanting to be left alone for longer than anybody waits."""
 
 
 @dataclass(slots=True)
@@ -44,6 +48,7 @@ class Scheduler:
         self._running: dict[int, _Host] = {}
         self._delayed: list[tuple[float, int, int, str]] = []
         self._holds: list[tuple[float, int, str]] = []
+        self._closed: dict[str, float] = {}
         self._queued = 0
         self._order = count()
 
@@ -97,12 +102,26 @@ class Scheduler:
         self._enter_ring(host)
         self._forget(host)
 
-    def hold(self, host: str, until: float) -> None:
-        """Start nothing new on ``host`` before the time ``until``; the later of two such times counts."""
+    def hold(self, host: str, until: float, *, most: float = inf) -> None:
+        """Start nothing new on ``host`` before the time ``until``; the later of two such times counts.
+
+        A time later than ``most`` is not waited for: the host is `closed_for` it instead.
+        """
+        if until > most:
+            if len(self._closed) >= CLOSED_HOSTS:
+                self._closed.clear()
+            self._closed[host] = until
+            return
         state = self._host(host)
         if until > state.held_until:
             state.held_until = until
             heappush(self._holds, (until, next(self._order), host))
+
+    def closed_for(self, item: int, now: float) -> float:
+        """Return the seconds for which the host of the running ``item`` wants no request at all, 0 for none."""
+        if not self._closed:
+            return 0.0
+        return max(0.0, self._closed.get(self._running[item].name, now) - now)
 
     def next_time(self) -> float | None:
         """Return when a wait ends, or None where nothing waits for the clock."""

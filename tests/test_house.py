@@ -26,7 +26,7 @@ LAYERS = (
     {"urls", "disposition", "media", "mediatypes", "markup", "probes", "signatures"},
     {"safenames", "templates", "naming", "sources", "entries", "lines"},
     {"schedule", "retry", "verdict", "cookies", "claims", "partfile", "request", "responses", "results", "trust"},
-    {"transport"},
+    {"transport", "alarm"},
     {"context"},
     {"transfer"},
     {"engine"},

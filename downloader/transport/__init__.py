@@ -37,6 +37,10 @@ QUIET_LOOKS = 4
 """How often in ``--timeout`` a running exchange is looked at for progress."""
 
 
+_forgotten: list[Any] = []
+"""Multi handles that could not be closed without waiting."""
+
+
 class Transport:
     """Performs requests for the greenlets of the current hub; close it when they are done.
 
@@ -54,6 +58,7 @@ class Transport:
         self._timer: Any = None
         self._due = 0.0
         self._kicked = False
+        self._looking_up = False
         self._closed = False
         self._loop = gevent.get_hub().loop
         self._multi = pycurl.CurlMulti()
@@ -99,6 +104,8 @@ class Transport:
         finally:
             if self._active.pop(easy, None) is not None and not self._closed:
                 self._multi.remove_handle(easy)
+            if not exchange.lines and not easy.getinfo(pycurl.NAMELOOKUP_TIME):
+                self._looking_up = True
             exchange.forget()
             self._handles.give_back(easy, plain=plain)
 
@@ -112,7 +119,11 @@ class Transport:
             if timer is not None:
                 timer.close()
         self._timer = self._watch = None
-        self._multi.close()
+        if self._looking_up:
+            # Closing would wait for the resolver's threads, for as long as its servers keep silent.
+            _forgotten.append(self._multi)
+        else:
+            self._multi.close()
         for watcher, _ in self._watchers.values():
             watcher.stop()
             watcher.close()

@@ -100,7 +100,8 @@ class Exchange:
 
     def forget(self) -> None:
         """Drop what would live on in an idle handle."""
-        del self.receiver, self.write, self.lines
+        self.lines.clear()
+        del self.receiver, self.write
 
     def finish(self) -> Head:
         """Return the head of a response that is complete, telling the receiver of it if its body was empty."""

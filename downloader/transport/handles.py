@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from downloader.options import Options
     from downloader.request import Request
 
-LEAST_LIBCURL = (8, 1, 0)
-"""Older ones lack what the options below rely on."""
+LEAST_LIBCURL = (8, 3, 0)
+"""Older ones take headers without end into memory."""
 BROKEN_LIBCURL = frozenset({(8, 20, 0)})
 """Releases that spin on their wake-up descriptor."""
 
 BUFFER = 256 * 1024
 """Receive buffer in bytes: fewer, larger chunks mean less Python per byte."""
 
+# Part of libcurl's ABI, not named by pycurl: CURLOPT_SUPPRESS_CONNECT_HEADERS and CURLOPT_QUICK_EXIT.
 _SUPPRESS_CONNECT_HEADERS = 265
-"""CURLOPT_SUPPRESS_CONNECT_HEADERS: part of libcurl's ABI, not named by pycurl."""
+_QUICK_EXIT = 322
 
 _HTTP_VERSIONS = {
     "auto": pycurl.CURL_HTTP_VERSION_2TLS,
@@ -117,6 +118,9 @@ def _base_options(options: Options, cainfo: str) -> list[tuple[int, Any]]:
         # Asks for the bytes as they are, and has libcurl undo an encoding that comes all the same.
         (pycurl.ACCEPT_ENCODING, "identity"),
         (pycurl.CAINFO, cainfo),
+        (pycurl.PROXY_CAINFO, cainfo),
+        # A handle that is removed while its look-up runs must not wait for the resolver's thread.
+        (_QUICK_EXIT, 1),
         (pycurl.CONNECTTIMEOUT_MS, int(options.timeout * 1000) or 1),
         (pycurl.LOW_SPEED_LIMIT, 1),
         (pycurl.LOW_SPEED_TIME, max(1, round(options.timeout))),
@@ -124,6 +128,7 @@ def _base_options(options: Options, cainfo: str) -> list[tuple[int, Any]]:
     ]
     if options.insecure:
         base += [(pycurl.SSL_VERIFYPEER, 0), (pycurl.SSL_VERIFYHOST, 0)]
+        base += [(pycurl.PROXY_SSL_VERIFYPEER, 0), (pycurl.PROXY_SSL_VERIFYHOST, 0)]
     if options.proxy is not None:
         base.append((pycurl.PROXY, options.proxy))
     if options.netrc:
