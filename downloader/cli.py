@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from downloader import sources as lists
 from downloader._version import __version__
-from downloader.errors import UsageError
+from downloader.errors import InputError, UsageError
 from downloader.options import MEDIA, USER_AGENT, Options
+from downloader.urls import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,6 +204,9 @@ def _parse(sources: tuple[str, ...], **flags: Any) -> tuple[tuple[str, ...], Opt
     if display["quiet"] and display["verbose"]:
         raise UsageError("--quiet and --verbose exclude each other")
     flags["accept"] = tuple(pattern.strip().lower() for pattern in flags["accept"].split(",") if pattern.strip())
+    if flags["referer"]:
+        with suppress(InputError):  # what is no URL is sent as it is; credentials in one are nobody's business
+            flags["referer"] = parse(flags["referer"]).url
     options = Options(**flags)
     lists.check(sources)
     return sources, options, display

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from downloader import urls
 from downloader.errors import InputError
+from downloader.text import HEADER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
 
     from downloader.items import Address, Checksum
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _URL_INSIDE = re.compile(r"https?://", re.IGNORECASE)
 _URL_BEHIND = re.compile(r"\S\s+https?://", re.IGNORECASE)
 _SECOND_URL = "there is a second URL after a blank: give each its own line, or a tab between mirrors"
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_IN_VALUES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _BLANKS = " \t\n\r\v\f"  # what bytes.strip() takes off; other white space may belong to a URL
@@ -74,7 +73,7 @@ class Draft:
 
     def add_header(self, name: str, value: str) -> None:
         """Take a request header (RFC 9110 section 5)."""
-        if not _TOKEN.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise InputError("the name of a header is not valid: a header is Name: value")
         self.headers.append((name, _field_value(value, "the value of a header")))
 
@@ -111,7 +110,7 @@ def read_text(draft: Draft, line: str, options: Iterable[str], warn: Callable[[s
     texts: list[str] = []
     for part in line.strip(_BLANKS).split("\t"):
         text = part.strip(_BLANKS)
-        if not texts or _URL.match(text):
+        if not texts or urls.is_url(text):
             url, _, text = text.partition(" ")
             texts.append(url)
         if text := text.strip(_BLANKS):

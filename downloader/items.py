@@ -93,7 +93,7 @@ class Result:
     final_url: str | None = None
     """The URL that answered, after redirects; None where nothing did."""
     path: str | None = None
-    """The final path, output folder included; None where there is no file."""
+    """The final path, output folder included: of the file that is there, or with ``dry run`` would be."""
     bytes: int = 0
     """Size of the file in bytes where it was saved, else the bytes received."""
     sha256: str | None = None

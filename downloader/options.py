@@ -9,12 +9,12 @@ from typing import Literal, get_args
 
 from downloader._version import __version__
 from downloader.errors import UsageError
+from downloader.text import HEADER_NAME
 
 Existing = Literal["skip", "overwrite", "rename"]
 HttpVersion = Literal["auto", "1.0", "1.1", "2", "3"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 MEDIA = ("image/*", "video/*", "audio/*")
 PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
@@ -105,7 +105,7 @@ class Options:
         if scheme not in PROXIES:
             raise UsageError(f"--proxy takes {', '.join(PROXIES)} proxies, not {scheme}://")
         for name, value in self.headers:
-            if not _TOKEN.fullmatch(name):
+            if not HEADER_NAME.fullmatch(name):
                 raise UsageError(f"--header: {name!r} is no name of a header (RFC 9110 section 5.1)")
             if _CONTROL.search(value):
                 raise UsageError(f"--header: the value of {name} holds a control character")

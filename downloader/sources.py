@@ -36,7 +36,6 @@ COUNTED = 64 << 20
 """Bytes of the largest list `count` reads through."""
 
 _CHUNK = 128 << 10
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PLAIN_LINE = re.compile(rb"https?://[^\s#]+")
 """A URL alone on its line, nothing about it to be told apart."""
 _NOT_IN_TEXT = re.compile(r"[\x00-\x1f\x7f]|#.* ")
@@ -51,7 +50,7 @@ class _UnreadableError(Exception):
 
 def is_url(source: str) -> bool:
     """Tell whether a source is a URL, supported or not, rather than a list."""
-    return _URL.match(source.lstrip()) is not None
+    return urls.is_url(source.lstrip())
 
 
 def check(sources: Sequence[str]) -> None:

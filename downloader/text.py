@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What the name of a header field is made of (RFC 9110 section 5.6.2)."""
+
 _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 
 # C0, DEL and C1 drive terminals; line separators forge lines; the others reorder or hide text (UAX 9).

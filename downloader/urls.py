@@ -26,6 +26,7 @@ _READY = re.compile(
 )
 """A URL that `parse` would give back unchanged."""
 
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 _BARE_SCHEMES = frozenset(("about", "blob", "data", "file", "ftp", "javascript", "magnet", "mailto", "urn"))
 _AUTHORITY = re.compile(r"[^/?#]*")
@@ -52,6 +53,11 @@ _USERINFO = re.compile(
     re.DOTALL,
 )
 _SHOWN = 200
+
+
+def is_url(text: str) -> bool:
+    """Tell whether ``text`` begins like a URL, of whatever scheme, rather than being a name."""
+    return _ABSOLUTE.match(text) is not None
 
 
 def parse(text: str) -> Address:
