@@ -25,16 +25,18 @@ DEFAULT_OUTPUT = "demo-output"
 EXPECT = """\
 What to expect:
   - The video comes slowly, so that you see its bar (on a terminal).
-  - aurora.webp is answered "503, come back in 1 second" twice. gdl waits as asked and tries
-    again (with -v it would say so).
-  - Two URLs end in cover.jpg. You get both: one name gets a mark made from its URL.
-  - portrait.jpg is really a page to sign in. gdl refuses to save it as a picture and says so.
+  - aurora.webp is answered "503, come back in 1 second" twice. gdl waits as
+    asked and tries again (with -v it would say so).
+  - Two URLs end in cover.jpg. You get both: one name gets a mark made from
+    its URL.
+  - portrait.jpg is really a page to sign in. gdl refuses to save it as a
+    picture and says so.
 """
 
 GOOD = """\
-gdl ended with exit code 1, because one URL of twelve gave no picture: a script would notice,
-and the page did not end up on your disk under the name portrait.jpg. Everything else is here,
-byte for byte as the server has it.
+gdl ended with exit code 1, because one URL of twelve gave no picture: a script
+would notice, and the page did not end up on your disk under the name
+portrait.jpg. Everything else is here, byte for byte as the server has it.
 """
 
 
@@ -98,7 +100,7 @@ def show(output: str) -> int:
         urls, listing = os.path.join(folder, "urls.txt"), server.urls_txt()
         with open(urls, "w", encoding="utf-8") as file:
             file.write(listing)
-        say(f"A small web site runs on {server.url} for as long as this demo.\n{urls} lists it:\n")
+        say(f"A small web site runs on {server.url}\nfor as long as this demo. {urls} lists it:\n")
         say("".join(f"  | {line}".rstrip() + "\n" for line in listing.splitlines()))
         say(EXPECT)
         arguments = [urls, "-o", output]
