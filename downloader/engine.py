@@ -167,12 +167,12 @@ class Engine:
             self._over.set()
 
     def _admit(self, item: Item | BadItem) -> None:
+        url = item.url or ""  # what is no item at all is the caller's error, raised here before it counts
         self.tally.read += 1
         self._live += 1
         if isinstance(item, BadItem):
             self._emit(results.bad(item))
             return
-        url = item.url
         try:
             if self.stopped is not None:
                 raise self._interruption()
@@ -264,7 +264,6 @@ class Engine:
             failure = self._attempt_once(item, running, download, deadline)
             if failure is None:
                 return
-            self._leave_alone(item, download, failure)
             again = retry.next(failure)
             if again is None:
                 raise failure
@@ -285,6 +284,7 @@ class Engine:
             download.check_beforehand()
             download.attempt(deadline)
         except errors.ItemError as error:
+            self._leave_alone(item, download, error)  # before its slot goes to the next one of the host
             return error
         finally:
             del self.running[item.index]

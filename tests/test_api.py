@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from support.cli import environment
 from support.samples import picture
 
 import downloader
-from downloader import Options, Result, UsageError, download
+from downloader import Options, Result, UsageError, download, partfile
 from downloader.engine import window
 
 if TYPE_CHECKING:
@@ -182,6 +183,80 @@ def test_a_program_that_gevent_has_patched_can_use_it(faults: f.FaultServer, tmp
         check=False,
     )
     assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+PARTLY_PATCHED = """
+import sys
+from gevent import monkey
+monkey.patch_all({patch})
+from downloader import download
+results = list(download(sys.argv[2:], output=sys.argv[1]))
+assert {{r.status for r in results}} == {{"saved"}}, results
+assert len(results) == len(sys.argv[2:])
+for result in download(sys.argv[2:], output=sys.argv[1], existing="rename"):
+    break
+print("fine")
+"""
+
+
+@pytest.mark.parametrize("patch", ["thread=False", "queue=False", "socket=False", "select=False, time=False"])
+def test_so_can_a_program_that_is_patched_in_part(faults: f.FaultServer, tmp_path: Path, patch: str) -> None:
+    urls = serve(faults, 20)
+    done = subprocess.run(
+        [sys.executable, "-c", PARTLY_PATCHED.format(patch=patch), str(tmp_path / "out"), *urls],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**environment(tmp_path), "PYTHONWARNINGS": "default"},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
+
+
+def test_when_nothing_can_be_written_any_more_every_url_has_its_result(
+    faults: f.FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults.otherwise(f.ok(BODY))
+    # What a full disk does, without one: a folder that is not there counts as one.
+    monkeypatch.setattr(partfile, "_FATAL", partfile._FATAL | {errno.ENOENT, errno.ENOTDIR})
+    (tmp_path / "file").write_bytes(b"")
+    urls = [faults.url(f"/{number}.jpg") for number in range(1500)]
+    read = 0
+
+    def source() -> Iterator[str]:
+        nonlocal read
+        for url in urls:
+            read += 1
+            yield url
+
+    results = list(download(source(), output=str(tmp_path / "file" / "out"), jobs=4))
+    assert sorted(result.url or "" for result in results) == sorted(urls)
+    assert read == len(urls)
+    assert {result.status for result in results} == {"failed"}
+    found = {result.error.kind for result in results if result.error is not None}
+    assert found <= {"disk", "interrupted"}
+    assert "disk" in found
+    assert len(faults.requests) <= 10, "nothing is asked for that cannot be kept"
+
+
+def test_an_item_made_of_something_else_is_an_error_and_no_hang(tmp_path: Path) -> None:
+    program = """
+import sys
+from downloader import Item, download
+try:
+    print([result.status for result in download([Item("http://127.0.0.1:9/a.jpg")], output=sys.argv[1])])
+except (AttributeError, TypeError, ValueError):
+    print(["failed"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=environment(tmp_path),
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("['failed']\n", "")
 
 
 def test_what_is_exported_is_there() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from downloader import naming
-from downloader.claims import NameLedger, SeenSet
+from downloader.claims import MOST_WAITING, NameLedger, SeenSet
 from downloader.errors import StopRun
 
 if TYPE_CHECKING:
@@ -171,6 +171,32 @@ def test_who_overtakes_keeps_its_own_place() -> None:
     assert ledger.given(3) is None
     assert ledger.want(2, "a.jpg", url(2)) == "a.jpg"
     assert ledger.given(3) == naming.collided("a.jpg", url(3))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_however_long_the_first_takes_only_so_many_ended_ones_wait_behind_it(known: bool) -> None:
+    ledger = NameLedger()
+    ledger.enter(0, url(0), None)
+    most = 0
+    for index in range(1, 5 * MOST_WAITING):
+        ledger.enter(index, url(index), f"{index}.jpg" if known else None)
+        ledger.drop(index)
+        most = max(most, len(ledger._waiting))
+    assert most <= MOST_WAITING + 1
+    assert not ledger._given
+    # Its place is lost, its name is not.
+    assert ledger.want(0, "0.jpg", url(0)) == "0.jpg"
+    assert ledger.want(5 * MOST_WAITING, "0.jpg", url(1)) == naming.collided("0.jpg", url(1))
+
+
+def test_up_to_that_many_the_lists_order_counts() -> None:
+    ledger = NameLedger()
+    ledger.enter(0, url(0), None)
+    for index in range(1, MOST_WAITING):
+        ledger.enter(index, url(index), "a.jpg")
+        ledger.drop(index)
+    assert ledger.want(0, "a.jpg", url(0)) == "a.jpg"
+    assert not ledger._waiting
 
 
 def test_calls_for_items_nobody_knows_do_nothing() -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from support import faults as f
 from support.samples import page, picture
 
-from downloader import errors, naming, retry
+from downloader import claims, errors, naming, retry
+from downloader import engine as engines
 from downloader.engine import Engine, window
 from downloader.items import Address, BadItem, Item, Listener
 from downloader.options import Options
@@ -173,7 +174,77 @@ def test_a_bug_costs_its_item_and_not_the_run(tmp_path: Path, faults: f.FaultSer
     assert sorted(result.status for result in recorder.results) == ["failed", "saved"]
 
 
+class FullSet(claims.SeenSet):
+    """A set that cannot grow beyond ten texts."""
+
+    texts = 0
+
+    def add(self, text: str) -> bool:
+        self.texts += 1
+        if self.texts > 10:
+            raise errors.StopRun("the temporary folder is full")
+        return super().add(text)
+
+
+class FullLedger(claims.NameLedger):
+    """A ledger that cannot give more than ten names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taken = FullSet()
+
+
+@pytest.mark.parametrize("read_on", [True, False], ids=["read on", "read no further"])
+@pytest.mark.parametrize("place", ["seen", "names", "late names"])
+def test_when_no_list_can_grow_any_more_every_item_read_has_its_result(
+    tmp_path: Path, faults: f.FaultServer, monkeypatch: pytest.MonkeyPatch, place: str, read_on: bool
+) -> None:
+    monkeypatch.setattr(engines, *(("SeenSet", FullSet) if place == "seen" else ("NameLedger", FullLedger)))
+    faults.otherwise(f.ok(BODY))
+    # A first item whose name only its response tells: the names of those behind it are given at its end.
+    first = faults.route("/unnamed", f.script(f.pause(0.3), f.status(404)))
+    urls = [faults.url(f"/{number}.jpg") for number in range(60)]
+    source = items([first, *urls] if place == "late names" else urls)
+    recorder = Recorder()
+    engine = Engine(Options(output=str(tmp_path), timeout=10.0, jobs=4), listeners=[recorder], read_on=read_on)
+    with gevent.Timeout(60):
+        engine.run(source)
+    assert str(engine.stopped) == "the temporary folder is full"
+    assert engine.tally.done == engine.tally.read == len(recorder.results)
+    assert len({result.line for result in recorder.results}) == len(recorder.results)
+    assert engine.tally.failed
+    if read_on:
+        assert len(recorder.results) == len(urls) + (place == "late names")
+    saved = {result.path for result in recorder.results if result.status == "saved"}
+    assert {str(path) for path in tmp_path.iterdir()} == saved
+
+
+def test_an_address_no_list_could_give_costs_its_item_and_not_the_run(tmp_path: Path, faults: f.FaultServer) -> None:
+    good = faults.route("/a.jpg", f.ok(BODY))
+    strange = ["ftp://127.0.0.1/y.jpg", "", "no url", "http://", "http://[/y.jpg", "http://127.0.0.1:99999/y.jpg"]
+    _, recorder = run([*items(strange), item(good, len(strange) + 1)], tmp_path, retries=0)
+    found = {result.line: result.status for result in recorder.results}
+    assert found == {**dict.fromkeys(range(1, len(strange) + 1), "failed"), len(strange) + 1: "saved"}
+
+
 # Reading
+
+
+@pytest.mark.parametrize(("jobs", "least"), [(1, 512), (64, 512), (100, 800)])
+def test_the_window_is_several_times_what_runs_at_once(jobs: int, least: int) -> None:
+    assert least <= window(Options(jobs=jobs)) < 10_000
+
+
+def test_a_host_that_wants_to_be_left_alone_does_not_keep_the_next_in_the_list_waiting(
+    tmp_path: Path, faults: f.FaultServer, more_faults: f.FaultServer
+) -> None:
+    faults.otherwise(f.status(429, retry_after=3), f.ok(BODY))
+    more_faults.otherwise(f.ok(BODY))
+    urls = [faults.url(f"/{number}.jpg") for number in range(300)]
+    urls += [more_faults.url(f"/other-{number}.jpg") for number in range(10)]
+    _, recorder = run(items(urls), tmp_path, jobs=4)
+    assert {result.status for result in recorder.results} == {"saved"}
+    assert more_faults.requests[-1].time < faults.requests[0].time + 2.9
 
 
 def test_items_are_read_only_when_there_is_room(tmp_path: Path, faults: f.FaultServer) -> None:

@@ -371,6 +371,66 @@ def test_an_absurd_retry_after_fails_at_once_and_says_so(faults: f.FaultServer, 
     assert (done.returncode, len(faults.requests), files(tmp_path)) == (1, 3, [])
 
 
+def test_a_host_that_closes_for_an_hour_is_not_asked_for_the_rest_of_the_list(
+    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    faults.otherwise(f.status(429, retry_after=3600))
+    more_faults.otherwise(OK)
+    closed = [faults.url(f"/{number}.jpg") for number in range(300)]
+    (tmp_path / "urls.txt").write_text("\n".join([*closed, more_faults.url("/open.jpg")]))
+    done = gdl("--json", "-j", "4", "-o", "out", "urls.txt")
+    assert (done.returncode, len(done.results)) == (1, 301)
+    assert len(faults.requests) <= 8
+    assert done.by_url[more_faults.url("/open.jpg")]["status"] == "saved"
+    assert {outcome(done.by_url[url]) for url in closed} == {("failed", "http", 1)}
+    unasked = [message for message in errors(done).values() if "not asked" in message]
+    assert len(unasked) == 300 - len(faults.requests)
+    assert all("left alone" in message for message in unasked)
+
+
+def test_retry_after_is_obeyed_by_those_who_come_after_one_that_does_not_try_again(
+    faults: f.FaultServer, gdl: RunGdl
+) -> None:
+    urls = [faults.route("/first.jpg", f.status(503, retry_after=2))]
+    urls += [faults.route(f"/{number}.jpg", OK) for number in range(5)]
+    done = gdl("--json", "-j", "1", "--retries", "0", "-o", "out", *urls)
+    assert outcomes(done) == {
+        "/first.jpg": ("failed", "http", 1),
+        **{f"/{number}.jpg": ("saved", None, 1) for number in range(5)},
+    }
+    first, *others = (request.time for request in faults.requests)
+    assert min(others) - first > 1.9
+    assert done.returncode == 1
+
+
+def test_retry_after_of_a_redirects_target_is_obeyed_by_all_that_lead_there(
+    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    urls = []
+    for number in range(6):
+        target = more_faults.route(f"/{number}.jpg", *((f.status(503, retry_after=2),) if number == 0 else ()), OK)
+        urls.append(faults.route(f"/to-{number}.jpg", f.redirect(target)))
+    direct = more_faults.route("/direct.jpg", OK)
+    done = gdl("--json", "-j", "1", "-o", "out", *urls, direct)
+    assert {result["status"] for result in done.results} == {"saved"}
+    first, *others = (request.time for request in more_faults.requests)
+    assert len(others) == 7
+    assert min(others) - first > 1.9
+    assert (done.returncode, len(files(tmp_path / "out"))) == (0, 7)
+
+
+def test_a_close_that_is_told_in_a_second_field_is_no_failure(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    twice = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n" % len(BODY)
+    twice += b"Connection: keep-alive\r\nConnection: close\r\n\r\n" + BODY
+    urls = [faults.route("/kept.jpg", OK)]
+    urls += [faults.route(f"/{number}.jpg", f.script(twice, f.close)) for number in range(3)]
+    done = gdl("--json", "-j", "1", "--retries", "0", "-o", "out", *urls)
+    assert {outcome(result) for result in done.results} == {("saved", None, 1)}
+    assert (done.returncode, len(faults.requests), len(files(tmp_path / "out"))) == (0, 4, 4)
+
+
 def test_a_retry_after_that_says_nothing_means_the_usual_wait(
     faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
 ) -> None:

@@ -296,6 +296,26 @@ def test_a_proxy_that_cannot_be_one_is_said_without_a_trace(server: f.FaultServe
     assert server.requests == []
 
 
+def test_the_way_to_a_proxy_may_be_over_tls_and_is_checked_as_any_other(
+    tls_faults: f.FaultServer, ca: Authority, tmp_path: Path
+) -> None:
+    tls_faults.otherwise(OK)  # it takes what a proxy is asked: an absolute URL
+    common = ("--json", "--retries", "0", "--proxy", tls_faults.url("", "localhost"))
+    trusted, unchecked, untrusted = each(
+        tmp_path,
+        (*common, "--cacert", str(ca.file), "http://pictures.test/trusted.jpg"),
+        (*common, "-k", "http://pictures.test/unchecked.jpg"),
+        (*common, "http://pictures.test/untrusted.jpg"),
+    )
+    assert (trusted.returncode, unchecked.returncode, untrusted.returncode) == (0, 0, 1)
+    assert sorted(request.target for request in tls_faults.requests) == [
+        "http://pictures.test/trusted.jpg",
+        "http://pictures.test/unchecked.jpg",
+    ]
+    assert kinds(untrusted) == {"untrusted.jpg": "tls"}
+    assert files(tmp_path) == ["trusted.jpg", "unchecked.jpg"]
+
+
 def test_redirects_and_retries_go_through_the_proxy_too(server: f.FaultServer, proxy: Proxy, gdl: RunGdl) -> None:
     url = server.route("/a.jpg", f.status(503), f.redirect("/b.jpg"))
     assert gdl("--proxy", proxy.url(), url).returncode == 0

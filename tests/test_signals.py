@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from support.terminal import TerminalGdl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.certs import Authority
     from support.cli import Completed, RunGdl
 
 BODY = samples.picture(1, 20_000)
@@ -208,6 +210,182 @@ def test_a_signal_ends_waits_for_retries_names_and_connections(faults: f.FaultSe
     assert found.pop("unknown.jpg") in ("interrupted", "connection")
     assert set(found.values()) == {"interrupted"}
     assert files(tmp_path) == ["named.jpg"]
+
+
+def test_nothing_is_asked_for_after_the_signal_by_what_waited_for_its_name(
+    faults: f.FaultServer, tmp_path: Path
+) -> None:
+    faults.route("/unnamed", f.hold)
+    faults.otherwise(OK)
+    (tmp_path / "a.jpg").write_bytes(b"mine")
+    urls = [faults.url("/unnamed"), faults.url("/x/a.jpg"), faults.url("/y/a.jpg"), faults.url("/z/a.jpg")]
+    with start_gdl("--json", *urls, cwd=tmp_path) as running:
+        faults.wait_for_requests(1)
+        time.sleep(0.5)
+        sent = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        done = running.wait()
+        took = time.monotonic() - sent
+    assert (done.returncode, took < SOON) == (130, True)
+    assert [request.path for request in faults.requests if request.time > sent] == []
+    assert len(done.results) == 4
+    assert {(result["error"] or {}).get("kind") for result in done.results if result["status"] != "skipped"} == {
+        "interrupted"
+    }
+    assert (files(tmp_path), (tmp_path / "a.jpg").read_bytes()) == (["a.jpg"], b"mine")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_signal_ends_a_run_whose_output_nobody_reads(
+    faults: f.FaultServer, tmp_path: Path, number: signal.Signals, stream: str
+) -> None:
+    most = 3000
+    (tmp_path / "urls.txt").write_text("".join(faults.url(f"/{'x' * 100}{index}.jpg\n") for index in range(most)))
+    arguments = command(["--json" if stream == "stdout" else "-v", "--failed", "failed.txt", "urls.txt"])
+    reader, writer = os.pipe()
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            process = subprocess.Popen(
+                arguments,
+                cwd=tmp_path,
+                env=environment(tmp_path),
+                stdout=writer if stream == "stdout" else nowhere,
+                stderr=writer if stream == "stderr" else nowhere,
+                start_new_session=True,
+            )
+        os.close(writer)
+        try:
+            faults.wait_for_requests(100)
+            asked = -1
+            while asked != len(faults.requests):  # until nothing moves any more
+                asked = len(faults.requests)
+                time.sleep(0.5)
+            assert process.poll() is None
+            assert asked < most, "it waits for its reader"
+            process.send_signal(number)
+            assert process.wait(20) == 128 + number
+        finally:
+            process.kill()
+            process.wait()
+    finally:
+        os.close(reader)
+    assert len(faults.requests) < most
+    assert files(tmp_path) == ["failed.txt", "urls.txt"]
+
+
+def test_a_second_signal_leaves_no_temporary_file(faults: f.FaultServer, ca: Authority, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    bad = faults.route("/gone.jpg", f.status(404))
+    faults.otherwise(f.hold)
+    urls = [bad, *(faults.url(f"/{index}.jpg").replace("//", "//me:s3cret@") for index in range(20))]
+    options = ("--json", "-o", "out", "--failed", "failed.txt", "--cacert", ca.file)
+    with start_gdl(*options, *urls, cwd=tmp_path, env={"TMPDIR": str(temporary)}) as running:
+        faults.wait_for_requests(10)
+        wait_until(lambda: running.stdout, "a failure")
+        assert [path.name[:4] for path in temporary.iterdir()] == ["gdl-"]
+        running.send_signal(signal.SIGINT)
+        running.send_signal(signal.SIGTERM)
+        done = running.wait()
+    assert done.returncode in (130, 143)
+    assert files(tmp_path) == ["failed.txt"]
+    assert bad in (tmp_path / "failed.txt").read_text().splitlines()
+    assert (tmp_path / "failed.txt").stat().st_mode & 0o077 == 0
+
+
+# Look-ups that hang
+
+SLEEPING_LOOK_UP = """
+#include <netdb.h>
+#include <string.h>
+#include <unistd.h>
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+    if (node && strncmp(node, "slow", 4) == 0)
+        sleep(60);
+    return EAI_AGAIN;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def sleeping_look_up(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A library that makes the look-up of names that begin with slow take a minute."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("needs a C compiler (Linux)")
+    folder = tmp_path_factory.mktemp("preload")
+    (folder / "slow.c").write_text(SLEEPING_LOOK_UP)
+    done = subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", "slow.so", "slow.c"], cwd=folder, capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("the C compiler does not work here")
+    return str(folder / "slow.so")
+
+
+def test_look_ups_that_hang_cost_their_items_and_hold_up_nobody(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path, sleeping_look_up: str
+) -> None:
+    good = [faults.route(f"/{number}.jpg", f.script(f.pause(0.2), OK)) for number in range(5)]
+    slow = [f"http://slow{number}.test/slow-{number}.jpg" for number in range(10)]
+    began = time.monotonic()
+    done = gdl(
+        *("--json", "--timeout", "1", "--retries", "0", "-o", "out", *slow, *good), env={"LD_PRELOAD": sleeping_look_up}
+    )
+    assert time.monotonic() - began < 30
+    assert done.returncode == 1
+    assert kinds(done) == {
+        **{f"slow-{number}.jpg": "timeout" for number in range(10)},
+        **{f"{number}.jpg": None for number in range(5)},
+    }
+    assert "5 saved" in done.stderr
+    assert files(tmp_path / "out") == [f"{number}.jpg" for number in range(5)]
+
+
+def test_a_signal_ends_look_ups_that_hang(faults: f.FaultServer, tmp_path: Path, sleeping_look_up: str) -> None:
+    urls = [f"http://slow{number}.test/slow-{number}.jpg" for number in range(10)]
+    urls.append(faults.route("/a.jpg", OK))
+    with start_gdl("--json", *urls, cwd=tmp_path, env={"LD_PRELOAD": sleeping_look_up}) as running:
+        wait_until(lambda: running.stdout, "a result")
+        sent = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        done = running.wait()
+        took = time.monotonic() - sent
+    assert (done.returncode, took < SOON) == (130, True)
+    assert kinds(done) == {"a.jpg": None, **{f"slow-{number}.jpg": "interrupted" for number in range(10)}}
+    assert "stopped by Ctrl-C" in done.stderr
+    assert files(tmp_path) == ["a.jpg"]
+
+
+LIBRARY = """
+import sys, time
+from downloader import download
+print(sorted(result.status for result in download(sys.argv[2:], output=sys.argv[1], timeout=1, retries=0)))
+for result in download(sys.argv[2:], output=sys.argv[1], existing="overwrite"):
+    break
+print("fine", flush=True)
+"""
+
+
+def test_a_program_goes_on_while_its_look_ups_hang(
+    faults: f.FaultServer, tmp_path: Path, sleeping_look_up: str
+) -> None:
+    urls = [f"http://slow{number}.test/slow.jpg" for number in range(3)]
+    urls.append(faults.route("/a.jpg", OK))
+    began = time.monotonic()
+    with RunningGdl(
+        ["out", *urls], cwd=tmp_path, program=("-c", LIBRARY), env={"LD_PRELOAD": sleeping_look_up}
+    ) as running:
+        wait_until(lambda: "fine" in running.stdout or running.process.poll() is not None, "the end", 30)
+        assert time.monotonic() - began < 30
+        assert running.stdout.splitlines() == ["['failed', 'failed', 'failed', 'saved']", "fine"]
+        assert "Traceback" not in running.stderr
+
+
+# Signals that a caller has turned off
 
 
 def test_nohup_is_honoured(faults: f.FaultServer, tmp_path: Path) -> None:
