@@ -227,9 +227,7 @@ class Transport:
                 self._detach(easy, 0, "", done)
             for easy, code, message in failed:
                 self._detach(easy, code, message, done)
-        # Only now may greenlets run: they call libcurl.
-        for exchange, code, message in done:
-            exchange.waiter.switch((code, message))
+        _wake(done)
 
     def _detach(self, easy: Any, code: int, message: str, done: list[tuple[Exchange, int, str]]) -> None:
         exchange = self._active.pop(easy, None)
@@ -249,12 +247,11 @@ class Transport:
             looks = exchange.looks_silent()
             if looks:
                 exchange.tell_head()
-            if looks >= QUIET_LOOKS:
+            if looks >= QUIET_LOOKS and exchange.failure is None:
                 exchange.failure = errors.TimedOut(f"nothing came for {self._timeout:g} s")
-            if looks >= QUIET_LOOKS or exchange.settled:
+            if exchange.failure is not None or exchange.settled:
                 self._detach(easy, 0, "", done)
-        for exchange, code, message in done:
-            exchange.waiter.switch((code, message))
+        _wake(done)
 
     def _fail_all(self, error: errors.ItemError) -> None:
         for easy, exchange in list(self._active.items()):
@@ -262,3 +259,9 @@ class Transport:
             self._multi.remove_handle(easy)
             exchange.failure = exchange.failure or error
             self._loop.run_callback(exchange.waiter.switch, (0, ""))
+
+
+def _wake(done: list[tuple[Exchange, int, str]]) -> None:
+    """Let the greenlets of detached exchanges run; never from inside libcurl, which they call."""
+    for exchange, code, message in done:
+        exchange.waiter.switch((code, message))

@@ -74,9 +74,15 @@ class Exchange:
         return None
 
     def tell_head(self) -> None:
-        """Tell the receiver of a head that came whole though its body did not: it may be all that counts."""
+        """Tell the receiver of a head that came whole though its body did not: it may be all that counts.
+
+        What it raises becomes the `failure`, as in `on_data`: this too is called on the hub.
+        """
         if self.begun is None and self.lines and not self.lines[-1].strip() and Head.parse(self.lines).status >= 200:
-            self._begin()
+            try:
+                self._begin()
+            except BaseException as error:  # noqa: BLE001 raised again by perform()
+                self.failure = error
 
     @property
     def settled(self) -> bool:
