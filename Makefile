@@ -1,12 +1,14 @@
 # make demo     shows gdl at work, against servers it starts itself
 # make test     lint, format, types, tests
 # make bench    measures gdl and its peers
+# make torture  servers that lie and kills at any moment, for MINUTES=5 or as many as you give
 # make clean    removes what these made
 #
 # All of it runs in .venv, which is made on first use and follows pyproject.toml.
 # PYTHON=python3.13 chooses the Python that .venv is made with.
 
 PYTHON ?= python3
+MINUTES ?= 5
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
@@ -19,7 +21,7 @@ unexport PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench torture clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -35,6 +37,9 @@ test: $(VENV)/test.stamp
 
 bench: $(VENV)/runtime.stamp
 	@$(PY) -m benchmarks
+
+torture: $(VENV)/test.stamp
+	@$(PY) -m tests.torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 clean:
 	@rm -rf $(VENV) build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

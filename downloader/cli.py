@@ -143,9 +143,23 @@ _telling = _option("What is shown")
     help="Name files by {name} {stem} {ext} {host} {path} {index} {hash}, for example '{index:06d}{ext}' or "
     "'{host}/{path}'. A name in the list wins.",
 )
+@_files(
+    "--checksum-algorithm",
+    type=click.Choice(["md5", "sha1", "sha256", "sha512"]),
+    help="Compute this digest of every file, for --json.",
+)
+@_files("--fsync", is_flag=True, help="Have the disk write each file before it counts as saved: safe from power cuts.")
 @_files("--dry-run", is_flag=True, help="Only tell what would be saved and as what name.")
 @_speed("-j", "--jobs", metavar="N", type=int, default=16, show_default=True, help="Transfers at once.")
 @_speed("--per-host", metavar="N", type=int, help="Transfers at once to one host. Default: no other bound than -j.")
+@_speed(
+    "--split",
+    metavar="N",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Transfers at once for one large file, within -j and --per-host, where the server can send ranges.",
+)
 @_speed("--retries", metavar="N", type=int, default=5, show_default=True, help="Tries after a failure that may pass.")
 @_speed(
     "--timeout",
@@ -183,6 +197,7 @@ _telling = _option("What is shown")
 )
 @_safety("-k", "--insecure", is_flag=True, help="Accept any certificate, and redirects from https to http.")
 @_safety("--cacert", metavar="FILE", help="Trust the certificates in a PEM file besides the usual ones.")
+@_safety("--public-only", is_flag=True, help="Connect to public addresses only, and through no proxy.")
 @_telling("-q", "--quiet", is_flag=True, help="Print failures only.")
 @_telling("-v", "--verbose", is_flag=True, help="Print every file, every retry and why.")
 @_telling(

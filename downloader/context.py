@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gevent.event import Event
 
-from downloader import errors, naming
+from downloader import errors, files, leftovers, naming
+from downloader.locks import NameLocks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from downloader.claims import NameLedger
     from downloader.cookies import CookieFile
-    from downloader.items import Item
+    from downloader.items import Item, Listener
     from downloader.options import Options
     from downloader.transport import Transport
 
@@ -30,6 +33,14 @@ class Skip(Exception):
         self.path = path
 
 
+class Unfinished(Protocol):
+    """A file that is being written."""
+
+    @property
+    def left(self) -> int:
+        """Bytes that are still to be written."""
+
+
 @dataclass(slots=True)
 class Context:
     """What the transfers of a run share."""
@@ -39,12 +50,52 @@ class Context:
     ledger: NameLedger
     cookies: CookieFile | None = None
     template: naming.Template | None = None
+    listeners: Sequence[Listener] = ()
     working: set[str] = field(default_factory=set)
     """Keys of the names whose part files are open in this process."""
+    unfinished: set[Unfinished] = field(default_factory=set)
+    """The files that are being written to parts."""
+    new_folders: set[str] = field(default_factory=set)
+    """With ``--fsync``: folders made by this run that the disk may not know yet."""
+    states: leftovers.States = field(init=False)
+    """Tell where an earlier try may have left a part."""
+    locks: NameLocks = field(init=False)
+    """Keep other runs from what this one is downloading."""
     _folder: str = field(init=False, repr=False)
+    _root: str = field(init=False, repr=False)
+    _told: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         self._folder = "" if self.options.output in ("", ".") else os.path.join(self.options.output, "")
+        self._root = os.path.realpath(self.options.output or ".")
+        self.states = leftovers.States(self._folder)
+        self.locks = NameLocks(self.options.output or ".", warn=self.warn)
+
+    def warn(self, message: str) -> None:
+        """Tell everybody, but only once in a run."""
+        if message not in self._told:
+            self._told.add(message)
+            for listener in self.listeners:
+                listener.warned(message)
+
+    def note(self, message: str) -> None:
+        """Tell those who want to know everything."""
+        for listener in self.listeners:
+            listener.noted(message)
+
+    def promised(self) -> int:
+        """Return the bytes that the files under way have yet to write."""
+        return sum(file.left for file in self.unfinished)
+
+    def check_folder(self, name: str) -> None:
+        """Raise `errors.NameRefused` where a symbolic link in the place of a sub-folder leads out of the output."""
+        path = self._folder
+        for part in name.split("/")[:-1]:
+            path = os.path.join(path, part)
+            if os.path.islink(path):
+                real = os.path.realpath(path)
+                if real != self._root and not real.startswith(os.path.join(self._root, "")):
+                    raise errors.NameRefused(f"{path} is a symbolic link that leaves the output folder")
 
     def path(self, name: str) -> str:
         """Return the final path of a file called ``name``."""
@@ -58,10 +109,13 @@ class Context:
         if self.options.existing != "skip":
             return None
         path = self._folder + name
-        if not os.path.lexists(path):
+        if not os.access(path, os.F_OK):  # cheaper than a stat that fails; a link to nothing is found when it matters
             return None
         if os.path.isdir(path):
             raise errors.NameRefused(f"{path} is a folder")
+        if self.states.has(name) and not leftovers.whole(path, boot=files.boot_id()):
+            self.warn(f"{path} may be damaged, the machine went down as it was saved: it is downloaded again")
+            return None
         # Where the name was another URL's in an earlier run, this one's file lies beside it.
         variant = self._folder + naming.collided(name, url)
         return variant if os.path.lexists(variant) else path

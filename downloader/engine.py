@@ -7,24 +7,19 @@ start, and each of those gets a greenlet that lives until its result, waiting wi
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
-from gevent.hub import Waiter
 
 from downloader import errors, naming, results, trust, urls
-from downloader.alarm import Alarm
+from downloader.attempts import Attempts
 from downloader.claims import NameLedger, SeenSet
 from downloader.context import Context, Name, Skip
 from downloader.cookies import CookieFile
 from downloader.items import BadItem, Running, Tally
-from downloader.retry import PATIENCE, Retry
-from downloader.schedule import Scheduler
-from downloader.text import format_duration
-from downloader.transfer import Download
+from downloader.slots import Slots
 from downloader.transport import Transport
 
 if TYPE_CHECKING:
@@ -56,12 +51,11 @@ class Engine:
         self.stopped: errors.GdlError | None = None
         self._listeners = listeners
         self._read_on = read_on
-        self._scheduler = Scheduler(jobs=options.jobs, per_host=options.per_host)
+        self._slots = Slots(options, self._start)
         self._seen = SeenSet()
         self._context: Context
         self._pending: dict[int, Name] = {}
         self._greenlets: dict[int, Any] = {}
-        self._grants: dict[int, Waiter[None]] = {}
         self._live = 0
         self._window = window(options)
         # The feeder wakes for a batch, not for each item.
@@ -71,7 +65,6 @@ class Engine:
         self._feeder: Any = None
         self._fed = False
         self._feed_error: BaseException | None = None
-        self._alarm = Alarm(self._pump)
 
     def run(self, items: Iterable[Item | BadItem]) -> None:
         """Download ``items`` and return when each that was read has its result. Blocks the calling greenlet.
@@ -84,7 +77,7 @@ class Engine:
         cookies = CookieFile(options.cookies, now=time.time()) if options.cookies else None
         with trust.bundle(options.cacert) as cainfo:
             transport = Transport(options, cainfo=cainfo)
-            self._context = Context(options, transport, NameLedger(), cookies, template)
+            self._context = Context(options, transport, NameLedger(), cookies, template, self._listeners)
             feeder = gevent.spawn(self._feed, items)
             try:
                 self._over.wait()
@@ -93,8 +86,9 @@ class Engine:
                 raise
             finally:
                 gevent.killall([feeder, *self._greenlets.values()])
-                self._alarm.close()
+                self._slots.close()
                 transport.close()
+                self._context.locks.close()
                 self._context.ledger.close()
                 self._seen.close()
         if self._feed_error is not None:
@@ -108,7 +102,7 @@ class Engine:
         if self.stopped is not None:
             return
         self.stopped = reason
-        self._scheduler.drain()
+        self._slots.stop()
         pending, self._pending = self._pending, {}
         current = gevent.getcurrent()
         for greenlet in list(self._greenlets.values()):
@@ -198,29 +192,16 @@ class Engine:
             self._emit(results.failed(item, _internal(bug)))
         else:
             self._pending[item.index] = name
-            self._scheduler.add(item.index, host)
-            self._pump()
-
-    # Slots.
-
-    def _pump(self) -> None:
-        """Start what may start now, and set the alarm for what may start later."""
-        if self.stopped is not None:
-            return
-        now = time.monotonic()
-        for index in self._scheduler.start(now):
-            grant = self._grants.pop(index, None)
-            if grant is not None:
-                gevent.get_hub().loop.run_callback(grant.switch, None)
-            elif index in self._pending:
-                gevent.spawn(self._run_item, index)
-            else:  # killed while it waited
-                self._scheduler.finish(index)
-        due = self._scheduler.next_time()
-        if due is not None:
-            self._alarm.set(due, now)
+            self._slots.add(item.index, host)
 
     # One item.
+
+    def _start(self, index: int) -> bool:
+        """Give the item its greenlet; False where it has ended while it was queued."""
+        if index not in self._pending:
+            return False
+        gevent.spawn(self._run_item, index)
+        return True
 
     def _run_item(self, index: int) -> None:
         name = self._pending.pop(index, None)
@@ -229,97 +210,30 @@ class Engine:
         self._greenlets[index] = gevent.getcurrent()
         item = name.item
         running = Running(item, started=time.monotonic(), name=name.wanted or naming.from_url(item.url))
-        download = Download(self._context, name, running)
+        attempts = Attempts(self._context, self._slots, name, running, self.running, self.tally)
+        progress = attempts.download.progress
         try:
-            self._attempt_all(item, running, download)
-            result = results.saved(item, running, download.progress, download.publish())
+            result = results.saved(item, running, progress, attempts.run())
         except Skip as skip:
-            result = results.skipped(item, skip.reason, skip.path, running, download.progress)
+            result = results.skipped(item, skip.reason, skip.path, running, progress)
         except errors.StopRun as error:
-            result = results.failed(item, error, running, download.progress)
+            result = results.failed(item, error, running, progress)
             self.stop(error)
         except errors.ItemError as error:
-            result = results.failed(item, error, running, download.progress)
+            result = results.failed(item, error, running, progress)
         except Exception as bug:  # noqa: BLE001 the one place: a bug costs its item, not the run
-            result = results.failed(item, _internal(bug), running, download.progress)
+            result = results.failed(item, _internal(bug), running, progress)
         except gevent.GreenletExit:
-            result = results.failed(item, self._interruption(), running, download.progress)
+            result = results.failed(item, self._interruption(), running, progress)
             raise
         finally:
             self._greenlets.pop(item.index, None)
             try:
-                download.abandon()
+                attempts.download.abandon()
             except errors.StopRun as error:
                 self.stop(error)
             finally:
                 self._emit(result)
-
-    def _attempt_all(self, item: Item, running: Running, download: Download) -> None:
-        """Try until it works. Raises what ends the item otherwise; on return and on raising no slot is held."""
-        limit = self.options.max_time
-        deadline = None if limit is None else running.started + limit
-        retry = Retry(self.options.retries)
-        while True:
-            running.attempts = retry.attempt
-            failure = self._attempt_once(item, running, download, deadline)
-            if failure is None:
-                return
-            again = retry.next(failure)
-            if again is None:
-                raise failure
-            delay = again.delay(failure, random.random())  # noqa: S311 jitter, no secret
-            if deadline is not None and time.monotonic() + delay >= deadline:
-                raise failure
-            self._wait_for_retry(item, failure, delay, retry.attempt)
-            retry = again
-
-    def _attempt_once(
-        self, item: Item, running: Running, download: Download, deadline: float | None
-    ) -> errors.ItemError | None:
-        self.running[item.index] = running
-        try:
-            left = self._scheduler.closed_for(item.index, time.monotonic())
-            if left:
-                raise errors.StatusError(f"not asked: the host wants to be left alone for {format_duration(left)}")
-            download.check_beforehand()
-            download.attempt(deadline)
-        except errors.ItemError as error:
-            self._leave_alone(item, download, error)  # before its slot goes to the next one of the host
-            return error
-        finally:
-            del self.running[item.index]
-            self.tally.received += running.received
-            self._scheduler.finish(item.index)
-            self._pump()
-        return None
-
-    def _leave_alone(self, item: Item, download: Download, failure: errors.ItemError) -> None:
-        """Do as a Retry-After says, for the host that sent it and for the one the item is queued under."""
-        if failure.retry_after:
-            now = time.monotonic()
-            for host in {urls.host_key(item.url), urls.host_key(download.progress.final_url or item.url)}:
-                self._scheduler.hold(host, now + failure.retry_after, most=now + PATIENCE)
-                for listener in self._listeners:
-                    listener.noted(f"{host} wants to be left alone for {format_duration(failure.retry_after)}")
-
-    def _wait_for_retry(self, item: Item, failure: errors.ItemError, delay: float, attempt: int) -> None:
-        now = time.monotonic()
-        self._context.ledger.yield_place(item.index)
-        for listener in self._listeners:
-            listener.retrying(item, failure, delay, attempt)
-        waiter: Waiter[None] = Waiter()
-        self._grants[item.index] = waiter
-        self._scheduler.add(item.index, urls.host_key(item.url), not_before=now + delay)
-        self.tally.waiting += 1
-        try:
-            self._pump()
-            waiter.get()
-        except BaseException:
-            if self._grants.pop(item.index, None) is None:  # granted, but killed before it could take it
-                self._scheduler.finish(item.index)
-            raise
-        finally:
-            self.tally.waiting -= 1
 
     def _emit(self, result: Result) -> None:
         self.tally.count(result)

@@ -8,10 +8,13 @@
     └── ItemError           one URL fails, the others go on                   (exit 1)
         ├── InputError      our side: a list line that cannot be used
         ├── NameRefused     our side: a name that leaves the output folder
+        ├── NoRoom          our side: a file larger than what is free on the disk
+        ├── FileLost        our side: somebody removed the part or its folder meanwhile
         ├── Interrupted     our side: the run was stopped before it finished
         ├── InternalError   our side: a bug, recorded instead of ending the run
         └── TransferError   their side
             ├── ConnectError        no connection, or one that broke
+            ├── AddressRefused      an address that --public-only keeps out
             ├── TimedOut            silence for --timeout
             ├── DeadlineExceeded    --max-time is over
             ├── TlsError            the certificate or the handshake is not right
@@ -74,6 +77,19 @@ class NameRefused(ItemError):
     kind = "name"
 
 
+class NoRoom(ItemError):
+    """The file is larger than what is free where it would be written; smaller ones may still fit."""
+
+    kind = "space"
+
+
+class FileLost(ItemError):
+    """The part or its folder was removed or replaced by somebody else while it was written."""
+
+    kind = "lost"
+    retryable = True
+
+
 class Interrupted(ItemError):
     """The run was stopped before this item was done."""
 
@@ -97,6 +113,12 @@ class ConnectError(TransferError):
 
     kind = "connection"
     retryable = True
+
+
+class AddressRefused(TransferError):
+    """The host has only addresses that ``--public-only`` keeps out: private, loopback, link-local and the like."""
+
+    kind = "address"
 
 
 class TimedOut(TransferError):

@@ -36,6 +36,9 @@ class Checksum:
     hexdigest: str
     """Lower case."""
 
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hexdigest}"
+
 
 @dataclass(slots=True)
 class Item:
@@ -97,6 +100,8 @@ class Result:
     bytes: int = 0
     """Size of the file in bytes where it was saved, else the bytes received."""
     sha256: str | None = None
+    checksum: str | None = None
+    """The digest of ``--checksum-algorithm``, else the one that the list gave to check, as ``sha512:HEX``."""
     content_type: str | None = None
     """The media type of the bytes where they were recognised, else what the server declared."""
     http_status: int | None = None
@@ -123,6 +128,8 @@ class Running:
     """What to call it on a screen: the file's name as far as it is known."""
     received: int = 0
     """Body bytes on disk or in memory by now."""
+    resumed: int = 0
+    """Those of them that were there before this try."""
     total: int | None = None
     """Body bytes promised, where the server said."""
     attempts: int = 0
@@ -145,7 +152,8 @@ class Saved:
     path: str
     size: int
     """Bytes."""
-    sha256: str | None = None
+    digests: tuple[Checksum, ...] = ()
+    """Of its bytes, that of ``--checksum-algorithm`` first."""
 
 
 @dataclass(slots=True)

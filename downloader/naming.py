@@ -70,7 +70,7 @@ def with_extension(name: str, extension: str | None) -> str:
         return name
     added = f".{extension.lstrip('.')}"
     has = split(name)[1].lower()
-    if _is_real(has) or has == added.lower() or (_is_page(has) and added.lower() not in MEDIA_EXTENSIONS):
+    if has == added.lower() or _is_real(has) or (_is_page(has) and added.lower() not in MEDIA_EXTENSIONS):
         return name
     folder, slash, last = name.rpartition("/")
     return folder + slash + fit(last, added)
@@ -140,8 +140,11 @@ def known_beforehand(*, explicit: str | None, template: Template | None, url: st
     if explicit and not explicit.endswith("/"):
         return relative(explicit)
     if template is None or template.needs_response:
-        _, extension = split(from_url(url))
-        if extension.lower() not in MEDIA_EXTENSIONS:
+        name = from_url(url)
+        extension = split(name)[1].lower()
+        if extension not in MEDIA_EXTENSIONS:
             return None
+        if template is None and not explicit:  # nothing that `choose` would add
+            return name if _is_real(extension) else None
     name = choose(explicit=explicit, template=template, url=url, index=index)
     return name if _is_real(split(name)[1].lower()) else None

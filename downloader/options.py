@@ -13,6 +13,7 @@ from downloader.text import HEADER_NAME
 
 Existing = Literal["skip", "overwrite", "rename"]
 HttpVersion = Literal["auto", "1.0", "1.1", "2", "3"]
+Algorithm = Literal["md5", "sha1", "sha256", "sha512"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -33,10 +34,12 @@ class Options:
     """Most transfers in flight at once, over all hosts."""
     per_host: int | None = None
     """Most transfers in flight to one host (scheme, name and port); None for no bound but ``jobs``."""
+    split: int = 1
+    """Most transfers in flight for one file, each of another range; those beyond the first use free slots only."""
     retries: int = 5
     """How many times an item is tried again after a failure that may pass."""
     timeout: float = 30.0
-    """Seconds without a byte, or without a connection, after which an attempt is given up."""
+    """Seconds without a connection, an answer, or 100 body bytes for each of them, that end an attempt."""
     max_time: float | None = None
     """Seconds one item may take as a whole, tries and waits included."""
     existing: Existing = "skip"
@@ -49,6 +52,8 @@ class Options:
     """Smallest file to save, in bytes."""
     max_size: int | None = None
     """Largest file to save, in bytes."""
+    checksum_algorithm: Algorithm | None = None
+    """Digest to compute of every file for its result; None for none but those that lists give to be checked."""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Request headers for every item; hidden from ``repr`` because they may hold credentials."""
     user_agent: str = USER_AGENT
@@ -64,6 +69,10 @@ class Options:
     cacert: str | None = None
     """PEM file with certificates to trust besides certifi's."""
     http_version: HttpVersion = "auto"
+    public_only: bool = False
+    """Connect to public addresses only, whatever a name resolves to; no proxy is used then."""
+    fsync: bool = False
+    """Have the disk write each file and its folder before the file counts as saved."""
     dry_run: bool = False
     """Ask, decide and name, but write nothing."""
 
@@ -72,6 +81,10 @@ class Options:
         self._check_request()
         _check_choice("--existing", self.existing, get_args(Existing))
         _check_choice("--http-version", self.http_version, get_args(HttpVersion))
+        if self.checksum_algorithm is not None:
+            _check_choice("--checksum-algorithm", self.checksum_algorithm, get_args(Algorithm))
+        if self.public_only and self.proxy:
+            raise UsageError("--public-only and --proxy exclude each other: a proxy looks names up by itself")
         if os.path.exists(self.output) and not os.path.isdir(self.output):
             raise UsageError(f"--output: {self.output} is not a folder")
         if not self.accept:
@@ -84,7 +97,7 @@ class Options:
                 raise UsageError(f"{option}: cannot read {path}")
 
     def _check_numbers(self) -> None:
-        for option, value in (("--jobs", self.jobs), ("--per-host", self.per_host)):
+        for option, value in (("--jobs", self.jobs), ("--per-host", self.per_host), ("--split", self.split)):
             if value is not None and value < 1:
                 raise UsageError(f"{option} must be at least 1, not {value}")
             if value is not None and value > MOST_JOBS:

@@ -1,43 +1,50 @@
-"""``NAME.part``: where bytes wait until all is checked; its lock, its state, and the one step to the final name.
+"""Where bytes wait until all is checked: ``NAME.part`` with its lock and its state, or a file without a name.
 
-A part is opened under an exclusive lock that dies with its process, written from the start, and then published
-(renamed without ever replacing a file that was not meant), kept with its state ``NAME.part.json`` where it may be
-continued from, or discarded. A file that is small enough to be whole in memory needs no part: `publish_whole` writes
-it without a name and then gives it one, which costs half as much and leaves nothing behind whatever happens.
+A part is opened under an exclusive lock that dies with its process. It never lies there without ``NAME.part.json``,
+which says what its bytes are; so one that does is another program's, and is moved aside. The state is written over
+in place: that needs no room on a full disk, and is far smaller than a page, so that a kill cannot tear it.
+
+States of a part, and what a kill at any moment leaves::
+
+    open_part ──▶ locked, state as an earlier run left it, or None
+                  ├── begin ──▶ empty, a state of its own ──┐
+                  └── go on ─▶ as it was ───────────────────┤
+                                                            ▼
+                       write, save, write, save ... ──▶ publish: marked published ──▶ renamed ──▶ state removed
+                                                   └──▶ leave: kept where it can be continued, else removed
+
+A file that needs no continuing is written without a name (O_TMPFILE) and linked to its final path at the end:
+cheaper, and nothing is left whatever happens. Where the file system has no such files, it is a part.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
-import json
 import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from gevent import monkey
-
-from downloader.errors import NameRefused, StopRun
+from downloader import files, resume
+from downloader.errors import GdlError
+from downloader.files import translate, translated
+from downloader.locks import NO_LOCKS, UNSUPPORTED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
+
+    from downloader.resume import State
 
 PART: Final = ".part"
 STATE: Final = ".part.json"
+ASIDE: Final = ".old"
+SAVE_EVERY: Final = 2 * 1024 * 1024
+"""New bytes after which the state is saved: what a kill may cost, give or take what is on its way."""
 
-# The patched close makes a detour through the hub for the sake of watchers; no watcher knows these descriptors.
-_close = monkey.get_original("os", "close")
-
-_FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+_PAD: Final = 1024
+_FOREIGN: Final = b"?"
 # Not blocking matters only where somebody has put a named pipe in the part's place.
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_NAMELESS = os.O_WRONLY | os.O_CLOEXEC | getattr(os, "O_TMPFILE", os.O_DIRECTORY)
-_RENAME_NOREPLACE = 1
-_AT_FDCWD = -100
-
-
-_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EXDEV})
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class InProgress(Exception):
@@ -45,226 +52,293 @@ class InProgress(Exception):
 
 
 class Part:
-    """One open part file, locked for this process. Made by `open_part`."""
+    """One open file that waits to be published, locked for this process where it has a name.
 
-    __slots__ = ("_fd", "_state", "path", "size")
+    Made by `open_part` and `open_nameless`. Its methods raise `errors.StopRun`, `errors.NameRefused` or
+    `errors.FileLost` as `files.translate` says.
+    """
 
-    def __init__(self, path: str, fd: int) -> None:
+    __slots__ = ("_fd", "_lost", "_named", "_padded", "_state_fd", "_unsaved", "final", "moved_aside", "path", "state")
+
+    def __init__(self, final: str, fd: int, *, path: str | None = None) -> None:
+        self.final = final
+        """The path it was opened for."""
         self.path = path
+        """Its own path; None for one without a name."""
+        self.state: State | None = None
+        """What its bytes are, where that is known; `save` keeps it."""
+        self.moved_aside: str | None = None
+        """Where another program's file went that lay in its place."""
         self._fd = fd
-        self._state = False
-        self.size = 0
-        """Bytes written so far."""
+        self._state_fd = -1
+        self._lost = False
+        self._named = False
+        self._padded = 0
+        self._unsaved = 0
 
-    def write(self, chunks: list[bytes]) -> None:
-        """Append ``chunks``, at most 1024. Raises `errors.StopRun` or `errors.NameRefused` as `translate` says."""
-        try:
-            self.size += _write_all(self._fd, chunks)
-        except OSError as error:
-            raise translate(error, self.path) from error
+    def lock(self, warn: Callable[[str], None]) -> bool:
+        """Lock the part; False where its writer has published it meanwhile: its path is another file's, or none.
 
-    def remember(self, state: Mapping[str, object]) -> None:
-        """Write ``state`` (plain JSON data) beside the part, so that a later run knows what its bytes are."""
-        path = self.path.removesuffix(PART) + STATE
-        try:
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(state, file)
-        except OSError as error:
-            _unlink(path)  # half a state is worse than none
-            raise translate(error, path) from error
-        self._state = True
-
-    def publish(self, final: str, *, replace: bool = False) -> bool:
-        """Give the part its ``final`` path in one step; False, and nothing done, where that exists already.
-
-        With ``replace`` an existing file is replaced. The part stays open until then, and so stays locked.
+        Raises `InProgress` and OSError.
         """
+        assert self.path is not None
         try:
-            if replace:
-                os.replace(self.path, final)
-            elif not _rename_noreplace(self.path, final):
-                return False
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InProgress(self.path) from None
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            warn(NO_LOCKS)
+        opened = os.fstat(self._fd)
+        try:
+            found = os.lstat(self.path)
+        except FileNotFoundError:
+            return False
+        if not os.path.samestat(found, opened):
+            return False
+        if not _ours_alone(opened):
+            # Its other name must not be emptied.
+            os.unlink(self.path)
+            return False
+        return True
+
+    def identify(self) -> str | None:
+        """Find out what the locked part is; return where it went if it was another program's. Raises OSError."""
+        assert self.path is not None
+        size = os.fstat(self._fd).st_size
+        data = read_state(self.final)
+        if data is not None and not resume.is_state(data):
+            move_aside(self.final + STATE, self.final + ".json" + ASIDE)
+            data = None
+        if data is None:
+            return move_aside(self.path, self.path + ASIDE) if size else None
+        state = resume.parse(data)
+        if state is not None and state.fits(size):
+            self.state = state
+        return None
+
+    def begin(self, state: State) -> None:
+        """Forget what is there and start a file of which ``state`` tells."""
+        self.state = state
+        if self.path is None:  # it is empty, and no other run will ever see it
+            return
+        with translated(self.path):
+            os.ftruncate(self._fd, 0)
+            state.inode = os.fstat(self._fd).st_ino
+        self.save()
+
+    def go_on(self, boot: str) -> None:
+        """Take up the part as its state has it; what is written from now on belongs to ``boot``."""
+        assert self.state is not None
+        self.state.boot, self.state.synced, self.state.published = boot, False, False
+        self.save()
+
+    def write(self, chunks: list[bytes], offset: int) -> int:
+        """Write ``chunks``, at most 1024, at ``offset`` and return their size."""
+        try:
+            size = files.write(self._fd, chunks, offset)
+        except OSError as error:
+            raise translate(error, self.path or self.final) from error
+        self._unsaved += size
+        return size
+
+    @property
+    def due(self) -> bool:
+        """Whether so much has been written that the state had better be saved."""
+        return self._unsaved >= SAVE_EVERY
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes at ``offset``."""
+        with translated(self.path or self.final):
+            return os.pread(self._fd, size, offset)
+
+    def save(self) -> None:
+        """Write the state beside the part, so that a later run knows what its bytes are."""
+        if self.path is None or self.state is None or self._fd < 0:
+            return
+        self._unsaved = 0
+        path = self.final + STATE
+        data = self.state.dump()
+        # Never shorter than before: the rest of a longer one would stay behind it.
+        self._padded = max(self._padded, -(-len(data) // _PAD) * _PAD)
+        try:
+            if self._state_fd < 0:
+                self._state_fd = os.open(path, _FLAGS, 0o666)
+                found = os.fstat(self._state_fd)
+                if not _ours_alone(found):
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                self._padded = max(self._padded, found.st_size)
+            files.write(self._state_fd, [data.ljust(self._padded)], 0)
+        except OSError as error:
+            raise translate(error, path) from error
+
+    def read_all(self) -> bytes:
+        """Return all bytes of a small file."""
+        return self.read(0, 2 * resume.RESUME_FROM)
+
+    def duplicate(self) -> int:
+        """Return a descriptor of its own for the file, to be read in another thread and closed by the caller."""
+        with translated(self.path or self.final):
+            return os.dup(self._fd)
+
+    def sync(self) -> None:
+        """Wait until the disk has every byte written so far; blocks the calling greenlet only."""
+        try:
+            files.sync(self._fd)
+        except OSError as error:
+            self._lost = True  # the system tells of it once: a second call would say that all is well
+            raise translate(error, self.path or self.final) from error
+
+    def publish(self, final: str, *, replace: bool = False, fsync: bool = False) -> bool:
+        """Give the file its ``final`` path in one step; False, and nothing done, where that exists already.
+
+        With ``replace`` an existing file is replaced. With ``fsync`` the disk has the bytes before and the name
+        after. The part stays open until then, and so stays locked.
+        """
+        if fsync:
+            self.sync()
+        if self.state is not None and self.path is not None:
+            self.state.published, self.state.synced = True, fsync
+            self.save()
+        try:
+            done = self._link(final) if self.path is None else self._rename(self.path, final, replace=replace)
         except OSError as error:
             raise translate(error, final) from error
-        self._forget_state()
-        self._release()
+        if not done:
+            return False
+        self._named = True
+        if fsync:
+            with translated(final):
+                files.sync_folder(os.path.dirname(final))
+        if self.path is not None:
+            files.unlink(self.final + STATE)
+        self.release()
         return True
+
+    def _link(self, final: str) -> bool:
+        linked = files.link_nameless(self._fd, final)
+        if linked is None:
+            raise Unlinkable(final)
+        return linked
+
+    @staticmethod
+    def _rename(path: str, final: str, *, replace: bool) -> bool:
+        if replace:
+            os.replace(path, final)
+            return True
+        return files.rename_noreplace(path, final)
 
     def leave(self) -> None:
-        """End without publishing: keep the part if its state was remembered and it holds bytes, else remove it."""
+        """End without publishing: keep the part if it can be continued, else remove it. Idempotent."""
         if self._fd < 0:
             return
-        if self._state and self.size:
-            self._release()
-        else:
+        if self.path is None or self.state is None or self._named or self._lost or not self.state.worth_keeping:
             self.discard()
+            return
+        try:
+            try:
+                self.sync()
+            except GdlError:
+                self.discard()
+                raise
+            # What another boot wrote and did not sync is not there for certain, however often it is synced now.
+            self.state.synced = self.state.synced or self.state.boot == files.boot_id()
+            self.state.published = False
+            self.save()
+        finally:
+            self.release()
 
     def discard(self) -> None:
-        """Remove the part and its state. Idempotent."""
+        """Remove the file and its state. Idempotent."""
         if self._fd < 0:
             return
-        _unlink(self.path)
-        self._forget_state()
-        self._release()
+        try:
+            if self.path is not None:
+                if not self._named:
+                    files.unlink(self.path)
+                files.unlink(self.final + STATE)
+        finally:
+            self.release()
 
-    def _forget_state(self) -> None:
-        if self._state:
-            _unlink(self.path.removesuffix(PART) + STATE)
-            self._state = False
-
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Close the file as it is, and so unlock it. Idempotent."""
         fd, self._fd = self._fd, -1
-        _close(fd)
+        if fd >= 0:
+            files.close(fd)
+        fd, self._state_fd = self._state_fd, -1
+        if fd >= 0:
+            files.close(fd)
 
 
-def publish_whole(final: str, chunks: list[bytes]) -> bool | None:
-    """Write ``chunks``, at most 1024, as the file ``final`` in one step; False where that exists already.
+class Unlinkable(Exception):
+    """A file without a name cannot be given one here."""
 
-    None, and nothing done, where the file system has no files without names. Raises like `open_part`.
-    """
-    folder = os.path.dirname(final) or "."
+
+def open_nameless(final: str) -> Part | None:
+    """Open a file without a name that may become ``final``; None where there are none. Raises like `open_part`."""
     try:
-        fd = _open(folder, _NAMELESS)
+        fd = files.create_nameless(os.path.dirname(final) or ".")
     except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return None
         raise translate(error, final) from error
-    try:
-        _write_all(fd, chunks)
-        # With a folder's descriptor, unused as the path is absolute, Python calls linkat, which can follow the link.
-        os.link(f"/proc/self/fd/{fd}", final, src_dir_fd=fd, follow_symlinks=True)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno in _UNSUPPORTED or error.errno == errno.ENOENT:  # no /proc, or no folder any more
-            return None
-        raise translate(error, final) from error
-    finally:
-        _close(fd)
-    return True
+    return None if fd is None else Part(final, fd)
 
 
-def _write_all(fd: int, chunks: list[bytes]) -> int:
-    """Write ``chunks`` and return their size."""
-    size = sum(map(len, chunks))
-    written = os.writev(fd, chunks) if chunks else 0
-    if written < size:
-        rest = memoryview(b"".join(chunks))
-        while written < size:
-            written += os.write(fd, rest[written:])
-    return size
+def open_part(final: str, *, warn: Callable[[str], None]) -> Part:
+    """Open and lock ``final + ".part"``, making folders as needed; ``state`` tells what an earlier run left there.
 
-
-def open_part(final: str) -> Part:
-    """Open and lock ``final + ".part"``, empty, making folders as needed.
-
-    Raises `InProgress` where another process holds its lock, `errors.StopRun` where nothing can be written at all,
-    `errors.NameRefused` where this name cannot be.
+    ``warn`` is told of a file system without locks. Raises `InProgress` where another process holds the lock,
+    `errors.StopRun` where nothing can be written at all, `errors.NameRefused` where this name cannot be.
     """
     path = final + PART
-    try:
+    moved: str | None = None
+    with translated(path):
         while True:
-            fd = _open(path, _FLAGS)
+            part = Part(final, files.create(path, _FLAGS), path=path)
             try:
-                if _lock(fd, path):
-                    os.ftruncate(fd, 0)
-                    _unlink(final + STATE)
-                    return Part(path, fd)
+                if part.lock(warn):
+                    aside = part.identify()
+                    if aside is None:
+                        part.moved_aside = moved
+                        return part
+                    moved = aside
             except BaseException:
-                _close(fd)
+                part.release()
                 raise
-            _close(fd)
-    except OSError as error:
-        raise translate(error, path) from error
+            part.release()
 
 
-def _open(path: str, flags: int) -> int:
-    """Open ``path``, making the folder it names or lies in where that is missing."""
+def _ours_alone(found: os.stat_result) -> bool:
+    return found.st_nlink == 1 and stat.S_ISREG(found.st_mode)
+
+
+def read_state(final: str) -> bytes | None:
+    """Return what the state of ``final`` has, None where there is none, and no state where it cannot be ours.
+
+    Raises OSError.
+    """
     try:
-        return os.open(path, flags, 0o666)
+        fd = os.open(final + STATE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        os.makedirs(path if flags == _NAMELESS else os.path.dirname(path) or ".", exist_ok=True)
-        return os.open(path, flags, 0o666)
-
-
-def _lock(fd: int, path: str) -> bool:
-    """Lock ``fd``; False where its writer has published it meanwhile, so that the path is another file's or none."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InProgress(path) from None
-    except OSError as error:
-        # A file system without locks (some network mounts): work without rather than not at all.
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
-            raise
-    opened = os.fstat(fd)
-    if opened.st_nlink > 1 or not stat.S_ISREG(opened.st_mode):
-        # Not ours alone: its other name must not be emptied.
-        os.unlink(path)
-        return False
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    return found.st_ino == opened.st_ino and found.st_dev == opened.st_dev
-
-
-def translate(error: OSError, path: str) -> StopRun | NameRefused:
-    """Return gdl's error for the system's: `errors.StopRun` where other files would fail likewise."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _FATAL:
-        return StopRun(f"cannot write {path}: {reason}")
-    if error.errno in (errno.EACCES, errno.EPERM) and not os.access(os.path.dirname(path) or ".", os.W_OK):
-        return StopRun(f"cannot write to the folder {os.path.dirname(path) or '.'}: {reason}")
-    if error.errno == errno.ELOOP:
-        return NameRefused(f"{path} is a symbolic link: gdl does not write through it")
-    return NameRefused(f"cannot write {path}: {reason}")
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise translate(error, path) from error
-
-
-def _renameat2() -> ctypes._NamedFuncPointer | None:
-    try:
-        function = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
         return None
-    function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
-    return function
-
-
-_system_renameat2 = _renameat2()
-
-
-def _rename_noreplace(source: str, target: str) -> bool:
-    """Rename without replacing: one system call where there is one, a link otherwise; False where target exists."""
-    if _system_renameat2 is not None:
-        if not _system_renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE):
-            return True
-        code = ctypes.get_errno()
-        if code == errno.EEXIST:
-            return False
-        if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-            raise OSError(code, os.strerror(code), target)
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        return False
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise
-        # No hard links either (FAT and the like): reserve the name first, then replace the reservation.
-        try:
-            _close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-        except FileExistsError:
-            return False
-        os.replace(source, target)
-        return True
-    os.unlink(source)
-    return True
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # a symbolic link, or a socket
+            return _FOREIGN
+        raise
+    try:
+        found = os.fstat(fd)
+        if not _ours_alone(found) or found.st_size > resume.LARGEST_STATE:
+            return _FOREIGN
+        return os.pread(fd, resume.LARGEST_STATE, 0)
+    finally:
+        files.close(fd)
+
+
+def move_aside(path: str, aside: str) -> str:
+    """Rename ``path`` to ``aside``, or that with a number where it exists; return its new path. Raises OSError."""
+    number = 1
+    target = aside
+    while not files.rename_noreplace(path, target):
+        number += 1
+        target = f"{aside}{number}"
+    return target

@@ -249,7 +249,7 @@ class Bars(Listener):
         tally = self._tally
         progress = tally.done + fractions
         # The tally counts a transfer's bytes when it has ended.
-        received = tally.received + sum(transfer.received for transfer in self._running.values())
+        received = tally.received + sum(each.received - each.resumed for each in self._running.values())
         if self._rate is None or self._files is None:
             self._rate = Rate(now, received)
             self._files = Rate(now, progress, ETA_MEMORY)

@@ -41,6 +41,7 @@ def as_mapping(result: Result) -> dict[str, object]:
         "path": result.path,
         "bytes": result.bytes,
         "sha256": result.sha256,
+        "checksum": result.checksum,
         "content_type": result.content_type,
         "http_status": result.http_status,
         "attempts": result.attempts,

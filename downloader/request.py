@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from downloader.cookies import CookieFile
     from downloader.items import Address, Item
     from downloader.options import Options
+    from downloader.resume import Ask
 
 _HARMLESS = frozenset({"accept", "accept-language", "dnt", "user-agent", "referer"})
 """Headers that may follow a redirect to another host; any other might be a credential."""
@@ -39,12 +40,19 @@ class Request:
 
 
 def build(
-    item: Item, address: Address, options: Options, *, cookies: CookieFile | None, deadline: float | None
+    item: Item,
+    address: Address,
+    options: Options,
+    *,
+    cookies: CookieFile | None,
+    deadline: float | None,
+    ask: Ask | None = None,
 ) -> Request:
-    """Return the request for ``item`` at ``address``, which is its own or one it was redirected to.
+    """Return the request for ``item`` at ``address``: its own, a mirror's or one it was redirected to.
 
     The item's headers win over the options'. On another host than the item's own only harmless headers are sent;
     credentials are those of ``address``, and cookies those the cookie file has for it (RFC 6265 section 5.4).
+    ``ask`` is the range to ask for, None for all of the file.
     """
     headers = _merged(item, options) if item.headers or options.headers else ()
     if address is not item.address and headers and not trusted(item.url, address.url):
@@ -52,6 +60,8 @@ def build(
     username, password = address.username, address.password
     if username is None and address is not item.address and trusted(item.url, address.url):
         username, password = item.address.username, item.address.password
+    if ask is not None:
+        headers = (*headers, *ask.headers)
     return Request(
         url=address.url,
         headers=headers,

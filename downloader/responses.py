@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,20 +26,19 @@ class Head:
 
         A further status line starts over: what came before was a 1xx, or a 401 that libcurl answered.
         """
-        status, version = 0, ""
+        text = b"".join(lines).decode("latin-1")
+        # This runs for every response, so a status line is looked for once and not in every line.
+        block = text[text.rfind("\nHTTP/") + 1 :].split("\n")
+        status, version = _status_line(block.pop(0)) if block[0].startswith("HTTP/") else (0, "")
         fields: dict[str, str] = {}
-        for line in b"".join(lines).decode("latin-1").split("\n"):
+        for line in block:
             name, colon, value = line.partition(":")
-            if name.startswith("HTTP/"):
-                parts = name.split(None, 2)
-                version = parts[0][5:]
-                status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
-                fields = {}
-            elif colon:
-                name, value = name.lower(), value.strip()
-                if name == "connection" and name in fields:
-                    value = f"{fields.pop(name)}, {value}"
-                fields.setdefault(name, value)
+            if colon:
+                name = name.lower()
+                if name not in fields:
+                    fields[name] = value.strip()
+                elif name == "connection":
+                    fields[name] += f", {value.strip()}"
         return cls(status, version, fields)
 
     def get(self, name: str) -> str | None:
@@ -64,5 +64,13 @@ class Head:
 
     @property
     def encoded(self) -> bool:
-        """Whether a content encoding was undone, so that the length on the wire is not the file's."""
-        return self.fields.get("content-encoding", "identity").lower() not in ("identity", "")
+        """Whether there is a content encoding to undo, so that the length on the wire is not the file's."""
+        value = self.fields.get("content-encoding")
+        return value is not None and value.lower() not in ("identity", "")
+
+
+@lru_cache(maxsize=16)  # a run sees few different ones
+def _status_line(line: str) -> tuple[int, str]:
+    """Status and version of a status line (RFC 9112 section 4); 0 where the status is no number."""
+    version, *rest = line.partition(":")[0].split(None, 2)
+    return int(rest[0]) if rest and len(rest[0]) == 3 and rest[0].isdecimal() else 0, version[5:]

@@ -19,7 +19,9 @@ def saved(item: Item, running: Running, progress: Progress, file: Saved) -> Resu
     result = _result("saved", item, running, progress)
     result.path = file.path
     result.bytes = file.size
-    result.sha256 = file.sha256
+    if file.digests:
+        result.checksum = str(file.digests[0])
+        result.sha256 = next((digest.hexdigest for digest in file.digests if digest.algorithm == "sha256"), None)
     return result
 
 

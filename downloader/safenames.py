@@ -36,10 +36,10 @@ _DEVICE = re.compile(_RESERVED, re.IGNORECASE)
 _PART_SUFFIX = re.compile(r"\.(part(?:\.json)?)\Z", re.IGNORECASE)
 # An ASCII name that is safe already: most names, so it is decided by one match.
 _PLAIN = re.compile(
-    rf"(?!{_RESERVED})(?![ .])[ !#-)+-.0-9;=@-Z\[\]-{{}}~]{{1,{LIMIT}}}(?<![ .])(?<!\.part)(?<!\.part\.json)",
-    re.IGNORECASE | re.ASCII,
+    rf"(?!(?i:{_RESERVED}))(?![ .])[ !#-)+-.0-9;=@-Z\[\]-{{}}~]{{1,{LIMIT}}}"
+    r"(?<![ .])(?<!(?i:\.part))(?<!(?i:\.part\.json))",
+    re.ASCII,
 )
-_EXTENSION = re.compile(r"(?<=[^/])\.[A-Za-z0-9]{1,10}\Z")
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 _SEPARATOR = re.compile(r"[/\\]")
 
@@ -135,10 +135,13 @@ def split(name: str) -> tuple[str, str]:
     An extension is 1 to 10 ASCII letters and digits. Digits alone are none, as in ``photo.2024`` and ``v1.2``,
     but for the media's few (``.264``).
     """
-    match = _EXTENSION.search(name)
-    if match is None or (match[0][1:].isdigit() and match[0] not in MEDIA_EXTENSIONS):
+    stem, _, ending = name.rpartition(".")
+    if not stem or stem[-1] == "/" or len(ending) > 10 or not (ending.isalnum() and ending.isascii()):
         return name, ""
-    return name[: match.start()], match[0]
+    extension = "." + ending
+    if ending.isdigit() and extension not in MEDIA_EXTENSIONS:
+        return name, ""
+    return stem, extension
 
 
 def fit(stem: str, tail: str) -> str:

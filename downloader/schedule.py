@@ -8,6 +8,8 @@ The engine adds items and reports their ends; `Scheduler.start` answers which ma
 - it asked to be left alone (Retry-After): off the ring until that time, while others go on;
 - nothing queued, nothing running, no wait: forgotten, so that a million hosts cost no memory.
 
+A running item may borrow further slots of its host while nobody else could use them.
+
 Items that wait for another try hold no slot: they lie in a heap until their time, then go to the front of their
 host's queue.
 """
@@ -49,6 +51,7 @@ class Scheduler:
         self._delayed: list[tuple[float, int, int, str]] = []
         self._holds: list[tuple[float, int, str]] = []
         self._closed: dict[str, float] = {}
+        self._borrowed = 0
         self._queued = 0
         self._order = count()
 
@@ -82,7 +85,7 @@ class Scheduler:
         if self._delayed or self._holds:
             self._wake(now)
         started: list[int] = []
-        while self._ring and len(self._running) < self._jobs:
+        while self._ring and len(self._running) + self._borrowed < self._jobs:
             host = self._ring.popleft()
             host.in_ring = False
             if not self._ready(host, now):
@@ -101,6 +104,25 @@ class Scheduler:
         host.running -= 1
         self._enter_ring(host)
         self._forget(host)
+
+    def borrow(self, host: str, now: float) -> bool:
+        """Give a running item of ``host`` one more slot, if there is one that no queued item could take."""
+        state = self._hosts.get(host)
+        if state is None or self._ring or len(self._running) + self._borrowed >= self._jobs:
+            return False
+        if state.running >= self._per_host or state.held_until > now:
+            return False
+        state.running += 1
+        self._borrowed += 1
+        return True
+
+    def give_back(self, host: str) -> None:
+        """Free a slot that was borrowed. Raises KeyError where ``host`` has none."""
+        state = self._hosts[host]
+        state.running -= 1
+        self._borrowed -= 1
+        self._enter_ring(state)
+        self._forget(state)
 
     def hold(self, host: str, until: float, *, most: float = inf) -> None:
         """Start nothing new on ``host`` before the time ``until``; the later of two such times counts.

@@ -22,7 +22,7 @@ _READY = re.compile(
     r"https?://(?![^/:]{254})"
     r"[a-z0-9_-]{1,63}+(?:\.[a-z0-9_-]{1,63}+)*+"
     r"(?::(?!80/|443/)(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?+"
-    r"/(?:[!$&-;=?-\[\]_a-z~]++|%[0-9A-Fa-f]{2})*+"
+    r"/[!$&-;=?-\[\]_a-z~]*+(?:%[0-9A-Fa-f]{2}[!$&-;=?-\[\]_a-z~]*+)*+"
 )
 """A URL that `parse` would give back unchanged."""
 
@@ -36,6 +36,8 @@ _ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSAFE = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^!$%&-;=?-\[\]_a-z~]")
 _ORIGIN = re.compile(r"(https?)://(?:[^/?#]*@)?(\[[^\]]*\]|[^/?#:]*)(?::([0-9]+))?", re.IGNORECASE)
+_PLAIN_ORIGIN = re.compile(r"(https?)://[a-z0-9._-]++(:[0-9]++)?+(?=/)")
+"""The origin of nearly every URL that `parse` made: `host_key` has at most a port to add."""
 _BAD_AUTHORITY = (
     "the host or port is not valid: a port is a number from 1 to 65535,"
     " and a password's : / ? # @ are written %3A %2F %3F %23 %40"
@@ -220,6 +222,9 @@ def host_key(url: str) -> str:
 
     Raises `ValueError` when ``url`` is no http or https URL.
     """
+    match = _PLAIN_ORIGIN.match(url)
+    if match is not None:
+        return match[0] if match[2] else f"{match[0]}:{_DEFAULT_PORTS[match[1]]}"
     match = _ORIGIN.match(url)
     if match is None:
         raise ValueError("not an http or https URL")

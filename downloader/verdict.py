@@ -6,21 +6,25 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from downloader import errors
+from downloader import errors, media, naming, resume
+from downloader.disposition import filename
 from downloader.retry import PATIENCE, http_date, retry_after
 from downloader.text import format_duration, format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from downloader.items import Checksum
+    from downloader.media import Verdict
     from downloader.options import Options
     from downloader.responses import Head
+    from downloader.resume import Ask
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that may pass (RFC 9110 section 15, RFC 6585 section 4)."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LOGIN = "needs a login: give credentials in the URL, by --netrc or by --cookies"
-STATE_FROM = 1024 * 1024
-"""Bytes from which on a part is worth continuing, and so worth a state file."""
 
 
 @dataclass(slots=True)
@@ -32,23 +36,47 @@ class Save:
 
 
 @dataclass(frozen=True, slots=True)
+class Continue:
+    """The body is the range that was asked for, or its beginning."""
+
+    start: int
+    end: int
+    """The byte behind its last one."""
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The answer does not continue what is there: the file is to be asked for from its beginning."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Redirect:
     """The file is elsewhere."""
 
     location: str
 
 
-def decide(head: Head, options: Options, *, now: float) -> Save | Redirect | errors.TransferError:
-    """Return what ``head`` means; ``now`` is the time in Unix seconds, for a Retry-After that is a date."""
+def decide(
+    head: Head, options: Options, *, now: float, ask: Ask | None = None
+) -> Save | Continue | Unfit | Redirect | errors.TransferError:
+    """Return what ``head`` means, as the answer to a request for all of the file or for the range ``ask``.
+
+    ``now`` is the time in Unix seconds, for a Retry-After that is a date.
+    """
     status = head.status
     if status in (200, 203):
         total = None if head.encoded or "transfer-encoding" in head.fields else head.content_length
         return check_size(total, options, complete=True) or Save(total)
+    if status == 206:
+        return _partial(head, options, ask)
+    if status == 416 and ask is not None:
+        return Unfit("the server has no such range (416)")
     location = head.get("location")
     if status in _REDIRECTS and location:
         return Redirect(location)
-    if status == 206:
-        return errors.BodyError("the server sent a part of the file (206) that nobody asked for")
     error = errors.StatusError(_sentence(status), status=status)
     if status in TRANSIENT:
         error.retryable = True
@@ -57,6 +85,43 @@ def decide(head: Head, options: Options, *, now: float) -> Save | Redirect | err
             wait = format_duration(min(error.retry_after, 1e9))
             error.args = (f"{error}; the server asks to be left alone for {wait} (Retry-After), too long to wait",)
     return error
+
+
+def _partial(head: Head, options: Options, ask: Ask | None) -> Save | Continue | Unfit | errors.TransferError:
+    """Decide on a 206 (RFC 9110 section 15.3.7)."""
+    found = resume.content_range(head)
+    if ask is None:
+        # Some servers send it for all of the file, which is as good as a 200.
+        whole = found is not None and (found.start, found.end) == (0, found.total)
+        if found is None or not whole or head.encoded or head.content_length not in (None, found.total):
+            return errors.BodyError("the server sent a part of the file (206) that nobody asked for")
+        return check_size(found.total, options, complete=True) or Save(found.total)
+    reason = resume.misfit(head, ask)
+    if found is None or reason is not None:
+        return Unfit(f"the server's answer (206) does not fit: {reason}")
+    return check_size(found.total, options, complete=True) or Continue(found.start, found.end, found.total)
+
+
+def judge(
+    first: bytes, head: Head, *, name: str, accept: tuple[str, ...], total: int | None, size: int | None
+) -> Verdict | None:
+    """Judge a file by its ``first`` bytes, its response and the ``name`` it has if the server gives none.
+
+    ``total`` is its length where that is known, ``size`` the same for a file that ends here. None where more bytes may
+    tell more.
+    """
+    disposition = head.get("content-disposition")
+    proposed = filename(disposition) if disposition is not None else None
+    judged = media.judge(
+        first,
+        declared=head.get("content-type"),
+        name_extension=naming.split(proposed or name)[1] or None,
+        accept=accept,
+        size=size if total is None else total,
+    )
+    # A page's title may come later than the bytes that give it away.
+    more = size is None and len(first) < min(media.PAGE_BYTES, total or media.PAGE_BYTES)
+    return None if judged.refusal is not None and more else judged
 
 
 def check_size(size: int | None, options: Options, *, complete: bool) -> errors.SizeError | None:
@@ -85,27 +150,17 @@ def check_length(received: int, total: int | None) -> errors.BodyError | None:
     return errors.BodyError(f"the server promised {total:,} bytes and sent {received:,}")
 
 
-def state(head: Head, *, url: str, total: int | None) -> dict[str, object] | None:
-    """Return what must be remembered of a part for a later run to continue it, or None where it cannot be.
+def check(size: int, promised: int | None, options: Options) -> errors.TransferError | None:
+    """Return the error of a complete body of ``size`` bytes, of which so many were ``promised``."""
+    return check_length(size, promised) or check_size(size, options, complete=True)
 
-    That takes a length worth the trouble, bytes as the server stores them, and a validator that changes with
-    every byte: a strong ETag, or a Last-Modified at least a minute older than Date (RFC 9110 section 8.8.2.2).
-    """
-    if total is None or total < STATE_FROM or (head.get("accept-ranges") or "").lower() == "none":
-        return None
-    etag = head.get("etag")
-    strong = etag if etag and etag.startswith('"') else None
-    modified, date = http_date(head.get("last-modified")), http_date(head.get("date"))
-    old_enough = modified is not None and date is not None and modified <= date - 60
-    if not strong and not old_enough:
-        return None
-    return {
-        "version": 1,
-        "url": url,
-        "total": total,
-        "etag": strong,
-        "last_modified": head.get("last-modified") if old_enough else None,
-    }
+
+def check_digests(found: Iterable[Checksum], promised: Checksum | None) -> errors.ChecksumMismatch | None:
+    """Return the error where a file's digests deny what was ``promised`` of it."""
+    for digest in found:
+        if promised is not None and digest.algorithm == promised.algorithm and digest != promised:
+            return errors.ChecksumMismatch(f"{digest.algorithm} is {digest.hexdigest}, not {promised.hexdigest}")
+    return None
 
 
 def _sentence(status: int) -> str:

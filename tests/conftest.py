@@ -12,6 +12,7 @@ from hypothesis import settings
 from support.caddy import Caddy, StartCaddy, run_caddy
 from support.certs import Authority, make_authority
 from support.cli import Argument, Completed, RunGdl, run_gdl
+from support.failing import Failing, build_failing
 from support.faults import FaultServer
 from support.nginx import Nginx, StartNginx, run_nginx
 
@@ -33,6 +34,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """The tests' certificate authority and its certificates, good and bad."""
     return make_authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Failing:
+    """Calls of the C library that fail on demand: ``gdl(..., env=failing.environment(Fault(...), within=folder))``."""
+    return build_failing(tmp_path_factory.mktemp("failing"))
 
 
 @pytest.fixture

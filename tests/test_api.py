@@ -16,7 +16,7 @@ from support.cli import environment
 from support.samples import picture
 
 import downloader
-from downloader import Options, Result, UsageError, download, partfile
+from downloader import Options, Result, UsageError, download, files
 from downloader.engine import window
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def test_when_nothing_can_be_written_any_more_every_url_has_its_result(
 ) -> None:
     faults.otherwise(f.ok(BODY))
     # What a full disk does, without one: a folder that is not there counts as one.
-    monkeypatch.setattr(partfile, "_FATAL", partfile._FATAL | {errno.ENOENT, errno.ENOTDIR})
+    monkeypatch.setattr(files, "_FATAL", files._FATAL | {errno.ENOENT, errno.ENOTDIR})
     (tmp_path / "file").write_bytes(b"")
     urls = [faults.url(f"/{number}.jpg") for number in range(1500)]
     read = 0

@@ -14,7 +14,7 @@ from gevent.event import Event
 from support import faults as f
 from support.samples import picture
 
-from downloader import errors, retry
+from downloader import errors, tries
 from downloader.engine import Engine
 from downloader.items import Address, BadItem, Item, Listener
 from downloader.options import Options
@@ -133,7 +133,7 @@ def while_waiting_for_a_slot_after_a_retry(scene: Scene) -> None:
     scene.source = [scene.server.route("/a.jpg", f.status(503)), scene.server.route("/b.jpg", f.hold)]
     scene.prepare()
     scene.until(lambda: scene.server.requests_for("/b.jpg"), "the second item")
-    scene.until(lambda: scene.engine._scheduler.queued, "the end of the delay")
+    scene.until(lambda: scene.engine._slots._scheduler.queued, "the end of the delay")
 
 
 def while_waiting_for_its_name(scene: Scene) -> None:
@@ -161,7 +161,7 @@ every_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage._
 
 @pytest.fixture
 def scene(tmp_path: Path, faults: f.FaultServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    monkeypatch.setattr(retry, "BASE", 0.02)
+    monkeypatch.setattr(tries, "BASE", 0.02)
     gevent.sleep(0.001)  # the hub's own descriptors are there
     with ExitStack() as stack:
         scene = Scene(faults, tmp_path / "out", stack)
@@ -170,11 +170,16 @@ def scene(tmp_path: Path, faults: f.FaultServer, monkeypatch: pytest.MonkeyPatch
             scene.runner.kill(timeout=20)
 
 
+def open_files(folder: Path) -> list[str]:
+    links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    return [link for link in links if link.startswith(str(folder))]
+
+
 def check_nothing_leaks(scene: Scene, stage: Callable[[Scene], None]) -> None:
     engine = scene.engine
     assert not engine.running
     assert not engine._greenlets
-    assert not engine._grants
+    assert not engine._slots._grants
     assert engine.tally.waiting == 0
     transport = engine._context.transport if hasattr(engine, "_context") else None
     assert transport is None or not transport._active
@@ -185,8 +190,8 @@ def check_nothing_leaks(scene: Scene, stage: Callable[[Scene], None]) -> None:
         assert LARGE.startswith((scene.folder / "a.jpg.part").read_bytes())
     else:
         assert [name for name in left if ".part" in name] == []
-    links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
-    assert not [link for link in links if link.startswith(str(scene.folder))], "a file is still open"
+    # A thread that waits for the disk closes its own descriptor when that has answered.
+    scene.until(lambda: not open_files(scene.folder), "the end of all files")
 
 
 def check_results(scene: Scene, *, complete: bool = True) -> None:

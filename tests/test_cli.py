@@ -283,8 +283,8 @@ def test_an_empty_list_is_nothing_to_download(gdl: RunGdl, tmp_path: Path) -> No
 
 # JSON Lines
 
-KEYS = ["url", "final_url", "status", "reason", "path", "bytes", "sha256", "content_type", "http_status", "attempts"]
-KEYS += ["elapsed", "error", "source", "line", "extra"]
+KEYS = ["url", "final_url", "status", "reason", "path", "bytes", "sha256", "checksum", "content_type", "http_status"]
+KEYS += ["attempts", "elapsed", "error", "source", "line", "extra"]
 
 
 def test_json_results_have_exactly_the_promised_keys(gdl: RunGdl, faults: f.FaultServer, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support import faults as f
 from support.samples import page, picture
 
-from downloader import claims, errors, naming, retry
+from downloader import claims, errors, naming, tries
 from downloader import engine as engines
 from downloader.engine import Engine, window
 from downloader.items import Address, BadItem, Item, Listener
@@ -73,7 +73,7 @@ def run(source: Iterable[Item | BadItem], output: Path | str, **more: Any) -> tu
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "BASE", 0.02)
+    monkeypatch.setattr(tries, "BASE", 0.02)
 
 
 # One result each
@@ -400,7 +400,7 @@ def test_an_item_that_waits_for_its_retry_holds_no_slot(tmp_path: Path, faults: 
     faults.otherwise(f.ok(BODY))
     # Longer than what the others take.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retry, "BASE", 2.0)
+        patch.setattr(tries, "BASE", 2.0)
         _, recorder = run(items([retrying, *(faults.url(f"/{n}.jpg") for n in range(10))]), tmp_path, jobs=1)
     assert [result.line for result in recorder.results][-1] == 1
     assert recorder.results[-1].attempts == 2

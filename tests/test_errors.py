@@ -16,7 +16,7 @@ def descendants(cls: type[errors.GdlError]) -> list[type[errors.GdlError]]:
 
 
 EVERY = [cls for cls in descendants(errors.GdlError) if cls.__module__ == errors.__name__]
-RETRYABLE = {"connection", "timeout", "body"}
+RETRYABLE = {"connection", "timeout", "body", "lost"}
 
 
 @pytest.mark.parametrize("cls", EVERY)

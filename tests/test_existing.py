@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from support.cli import Completed, RunGdl
 
 BODY = samples.picture(1, 20_000)
-LARGE = samples.picture(2, 400_000)
+LARGE = samples.picture(2, 1_200_000)  # large enough to be written to a part
 NEW = samples.picture(3, 30_000)
 OK = f.ok(BODY)
 
@@ -339,14 +339,19 @@ def test_what_is_no_plain_file_is_not_written_through(faults: f.FaultServer, gdl
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_part_somebody_left_is_not_taken_for_the_file(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+def test_a_part_that_is_not_gdls_is_neither_used_nor_lost(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
     urls = [faults.route("/small.jpg", OK), faults.route("/large.jpg", f.ok(LARGE))]
+    foreign = b"left from something else" * 50_000
     for name in ("small.jpg", "large.jpg"):
-        (tmp_path / f"{name}.part").write_bytes(b"left from something else" * 50_000)
-    assert gdl("-o", ".", *urls).returncode == 0
+        (tmp_path / f"{name}.part").write_bytes(foreign)
+    done = gdl("-o", ".", *urls)
+    assert done.returncode == 0
+    assert "large.jpg.part.old" in done.stderr
     assert (tmp_path / "small.jpg").read_bytes() == BODY
     assert (tmp_path / "large.jpg").read_bytes() == LARGE
-    assert "large.jpg.part" not in files(tmp_path)
+    left = {path.name for path in tmp_path.iterdir() if path.is_file() and path.read_bytes() == foreign}
+    assert left == {"small.jpg.part", "large.jpg.part.old"}
+    assert files(tmp_path) == sorted([*left, "large.jpg", "small.jpg"])
 
 
 # Names from the list and from templates

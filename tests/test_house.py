@@ -23,12 +23,15 @@ LAYERS = (
     {"_version", "errors", "text"},
     {"items"},
     {"options"},
-    {"urls", "disposition", "media", "mediatypes", "markup", "probes", "signatures"},
+    {"urls", "addresses", "disposition", "media", "mediatypes", "markup", "probes", "signatures"},
     {"safenames", "templates", "naming", "sources", "entries", "lines"},
-    {"schedule", "retry", "verdict", "cookies", "claims", "partfile", "request", "responses", "results", "trust"},
+    {"schedule", "retry", "encodings", "tries", "spans", "segments", "resume", "files"}
+    | {"verdict", "cookies", "claims", "partfile", "leftovers", "locks", "request", "responses", "results", "trust"},
     {"transport", "alarm"},
     {"context"},
-    {"transfer"},
+    {"digests", "bodies", "fetch", "assembly", "destination"},
+    {"transfer", "slots"},
+    {"attempts"},
     {"engine"},
     {"api"},
     {"progress", "report", "records", "console", "streams", "outlet"},
@@ -39,10 +42,21 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 
 # Listeners hear of a run; they know nothing of what makes it.
 LISTENERS = {"progress", "report", "records"}
-MACHINERY = {"transport", "transfer", "engine", "api"}
+MACHINERY = {"transport", "fetch", "assembly", "destination", "transfer", "slots", "attempts", "engine", "api"}
 
-DECISIONS = RANK.keys() & {"errors", "text", "items", "options", "schedule", "retry", "verdict", "responses", "request"}
-DECISIONS |= LAYERS[3] | LAYERS[4] | {"cookies", "results"}
+DECISIONS = RANK.keys() & {
+    "errors",
+    "text",
+    "items",
+    "options",
+    "schedule",
+    "retry",
+    "encodings",
+    "verdict",
+    "responses",
+    "request",
+}
+DECISIONS |= LAYERS[3] | LAYERS[4] | {"cookies", "results", "spans", "segments", "tries", "resume", "encodings"}
 ONLY_IN = {"pycurl": {"transport"}, "tqdm": {"progress"}}
 
 

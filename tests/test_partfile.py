@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import stat
 import subprocess
@@ -11,19 +9,23 @@ import sys
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.cli import REPOSITORY
 
-from downloader import partfile
-from downloader.errors import NameRefused, StopRun
-from downloader.partfile import InProgress, open_part, publish_whole
+from downloader import files, leftovers, partfile, resume
+from downloader.errors import FileLost, GdlError, NameRefused, StopRun
+from downloader.files import boot_id
+from downloader.partfile import SAVE_EVERY, InProgress, Part, open_nameless, open_part
+from downloader.resume import RESUME_FROM, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STATE = {"version": 1, "url": "https://h/a.jpg", "etag": '"v1"'}
+MIB = 1024 * 1024
+URL = "https://h/a.mp4"
+FOREIGN = b"bytes of another program, which are nobody else's business"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 another file system, where there is one
 ROOT = os.geteuid() == 0
 
@@ -46,6 +48,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def no_descriptor_leaks() -> Iterator[None]:
+    files.in_thread(int)  # the hub and its thread have their own descriptors
     before = os.listdir("/proc/self/fd")
     yield
     assert os.listdir("/proc/self/fd") == before
@@ -55,10 +58,49 @@ def no_descriptor_leaks() -> Iterator[None]:
 def _either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a file is renamed without replacing: by one system call, or where there is none."""
     if request.param == "link":
-        monkeypatch.setattr(partfile, "_system_renameat2", None)
+        monkeypatch.setattr(files, "_system_renameat2", None)
 
 
 either_rename = pytest.mark.usefixtures("_either_rename")
+
+
+def opened(final: Path | str) -> Part:
+    """The part of ``final`` on a file system that has locks."""
+    warnings: list[str] = []
+    part = open_part(str(final), warn=warnings.append)
+    assert warnings == []
+    return part
+
+
+def nameless(final: Path | str) -> Part:
+    part = open_nameless(str(final))
+    if part is None:
+        pytest.skip("this file system has no files without names")
+    return part
+
+
+def begun(final: Path | str, *chunks: bytes, **changes: Any) -> Part:
+    """A part begun anew with ``chunks`` in it."""
+    part = opened(final)
+    part.begin(State(URL, **changes))
+    part.write(list(chunks), 0)
+    return part
+
+
+def continuable(**changes: Any) -> dict[str, Any]:
+    """What a state needs to be continued, of a file of 3 MiB of which 2 are there."""
+    return {"total": 3 * MIB, "etag": '"v1"', "done": [(0, 2 * MIB)], "boot": boot_id(), **changes}
+
+
+def left_behind(final: Path, **changes: Any) -> None:
+    """A part as a run that was killed has left it, with its state."""
+    part = begun(final, b"a" * 2 * MIB, **continuable(**changes))
+    part.release()
+
+
+def read_state(final: Path) -> State | None:
+    data = partfile.read_state(str(final))
+    return None if data is None else resume.parse(data)
 
 
 def names(folder: Path) -> list[str]:
@@ -66,14 +108,14 @@ def names(folder: Path) -> list[str]:
 
 
 @contextmanager
-def tiny_file_system(folder: Path) -> Iterator[Path]:
-    """A tmpfs of 64 KiB, for whom may mount one."""
+def tiny_file_system(folder: Path, size: str = "64k") -> Iterator[Path]:
+    """A small tmpfs, for whom may mount one."""
     mount = folder / "tiny"
     mount.mkdir()
     mounted = (
         ROOT
         and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "gdl-test", mount], check=False, capture_output=True
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "gdl-test", mount], check=False, capture_output=True
         ).returncode
     )
     if not mounted:
@@ -84,44 +126,58 @@ def tiny_file_system(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", mount], check=True)
 
 
+def fill(folder: Path) -> None:
+    """Leave no room at all on the file system of ``folder``."""
+    with open(folder / "filler", "wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(b"x" * 4096)
+
+
 # Writing and publishing
 
 
 @either_rename
 def test_a_part_becomes_the_file_in_one_step(folder: Path) -> None:
-    part = open_part(str(folder / "a.jpg"))
-    part.write([b"one ", b"two "])
-    part.write([])
-    part.write([b"", b"three"])
-    assert part.size == 13
-    assert names(folder) == ["a.jpg.part"]
-    part.remember(STATE)
-    assert json.loads((folder / "a.jpg.part.json").read_text("utf-8")) == STATE
+    part = opened(folder / "a.jpg")
+    assert part.path == str(folder / "a.jpg.part")
+    part.begin(State(URL))
+    assert part.write([b"one ", b"two "], 0) == 8
+    assert part.write([], 8) == 0
+    assert part.write([b"", b"three"], 8) == 5
+    assert names(folder) == ["a.jpg.part", "a.jpg.part.json"]
     assert part.publish(str(folder / "a.jpg"))
     assert names(folder) == ["a.jpg"]
     assert (folder / "a.jpg").read_bytes() == b"one two three"
 
 
+def test_bytes_may_come_in_any_order(folder: Path) -> None:
+    part = begun(folder / "a.jpg")
+    part.write([b"three"], 8)
+    part.write([b"one "], 0)
+    part.write([b"two "], 4)
+    assert part.read(4, 6) == b"two th"
+    assert part.read(9, 100) == b"hree"
+    assert part.read_all() == b"one two three"
+    assert part.publish(str(folder / "a.jpg"))
+    assert (folder / "a.jpg").read_bytes() == b"one two three"
+
+
 @either_rename
 def test_a_part_may_be_published_under_another_name(folder: Path) -> None:
-    part = open_part(str(folder / "a.jpg"))
-    part.remember(STATE)
-    part.write([b"x"])
+    part = begun(folder / "a.jpg", b"x")
     assert part.publish(str(folder / "a (1).jpg"))
     assert names(folder) == ["a (1).jpg"]
 
 
 @either_rename
 def test_an_empty_part_becomes_an_empty_file(folder: Path) -> None:
-    part = open_part(str(folder / "a.jpg"))
-    assert part.publish(str(folder / "a.jpg"))
+    assert begun(folder / "a.jpg").publish(str(folder / "a.jpg"))
     assert (folder / "a.jpg").read_bytes() == b""
 
 
 @either_rename
 def test_publishing_never_replaces_a_file_that_was_not_meant(folder: Path) -> None:
-    part = open_part(str(folder / "a.jpg"))
-    part.write([b"new"])
+    part = begun(folder / "a.jpg", b"new")
     (folder / "a.jpg").write_bytes(b"old")
     assert part.publish(str(folder / "a.jpg")) is False
     assert (folder / "a.jpg").read_bytes() == b"old"
@@ -135,11 +191,9 @@ def test_publishing_never_replaces_a_file_that_was_not_meant(folder: Path) -> No
 def test_publishing_never_writes_through_a_symbolic_link(folder: Path, target: str) -> None:
     (folder / "there.txt").write_bytes(b"precious")
     (folder / "a.jpg").symlink_to(target)
-    part = open_part(str(folder / "a.jpg"))
-    part.write([b"new"])
-    assert part.publish(str(folder / "a.jpg")) is False
-    part.discard()
-    assert publish_whole(str(folder / "a.jpg"), [b"new"]) is False
+    for part in (begun(folder / "a.jpg", b"new"), nameless(folder / "a.jpg")):
+        assert part.publish(str(folder / "a.jpg")) is False
+        part.discard()
     assert (folder / "there.txt").read_bytes() == b"precious"
     assert names(folder) == ["a.jpg", "there.txt"]
 
@@ -150,11 +204,9 @@ def test_replacing_replaces_a_file_and_a_link_but_no_folder(folder: Path) -> Non
     (folder / "b.jpg").write_bytes(b"old")
     (folder / "c.jpg").mkdir()
     for name in ("a.jpg", "b.jpg"):
-        part = open_part(str(folder / name))
-        part.write([b"new"])
-        assert part.publish(str(folder / name), replace=True)
+        assert begun(folder / name, b"new").publish(str(folder / name), replace=True)
         assert (folder / name).read_bytes() == b"new"
-    part = open_part(str(folder / "c.jpg"))
+    part = begun(folder / "c.jpg")
     with pytest.raises(NameRefused, match=r"c\.jpg"):
         part.publish(str(folder / "c.jpg"), replace=True)
     part.leave()
@@ -164,74 +216,120 @@ def test_replacing_replaces_a_file_and_a_link_but_no_folder(folder: Path) -> Non
 
 @either_rename
 def test_folders_are_made_when_they_are_needed(folder: Path) -> None:
-    part = open_part(str(folder / "x" / "y" / "a.jpg"))
-    part.write([b"1"])
-    assert part.publish(str(folder / "x" / "y" / "a.jpg"))
-    assert publish_whole(str(folder / "x" / "z" / "b.jpg"), [b"2"]) in (True, None)
+    assert begun(folder / "x" / "y" / "a.jpg", b"1").publish(str(folder / "x" / "y" / "a.jpg"))
+    part = nameless(folder / "x" / "z" / "b.jpg")
+    assert part.publish(str(folder / "x" / "z" / "b.jpg"))
 
 
-def test_files_have_the_users_own_permissions(folder: Path) -> None:
+@pytest.mark.parametrize("fsync", [False, True])
+def test_files_have_the_users_own_permissions(folder: Path, fsync: bool) -> None:
     before = os.umask(0o027)
     try:
-        part = open_part(str(folder / "a.jpg"))
-        part.publish(str(folder / "a.jpg"))
-        publish_whole(str(folder / "b.jpg"), [b"x"])
+        begun(folder / "a.jpg").publish(str(folder / "a.jpg"), fsync=fsync)
+        nameless(folder / "b.jpg").publish(str(folder / "b.jpg"), fsync=fsync)
     finally:
         os.umask(before)
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o640}
+    assert names(folder) == ["a.jpg", "b.jpg"]
 
 
 def test_relative_names_are_taken_from_the_current_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    part = open_part("a.jpg")
-    part.write([b"1"])
-    assert part.publish("a.jpg")
-    assert publish_whole("b.jpg", [b"2"]) in (True, None)
-    assert publish_whole("b.jpg", [b"3"]) in (False, None)
-    assert "a.jpg" in names(folder)
+    assert begun("a.jpg", b"1").publish("a.jpg", fsync=True)
+    part = nameless("b.jpg")
+    assert part.publish("b.jpg", fsync=True)
+    other = nameless("b.jpg")
+    assert not other.publish("b.jpg")
+    other.leave()
+    assert names(folder) == ["a.jpg", "b.jpg"]
 
 
 def test_as_many_chunks_as_promised_are_taken_at_once(folder: Path) -> None:
     chunks = [bytes([number % 256]) * (number % 7) for number in range(1024)]
-    part = open_part(str(folder / "a.jpg"))
-    part.write(chunks)
+    part = begun(folder / "a.jpg", *chunks)
     assert part.publish(str(folder / "a.jpg"))
     assert (folder / "a.jpg").read_bytes() == b"".join(chunks)
+
+
+def test_the_state_is_due_after_so_many_new_bytes(folder: Path) -> None:
+    part = begun(folder / "a.jpg", b"x" * (SAVE_EVERY - 1))
+    due = [part.due]
+    part.write([b"x"], SAVE_EVERY - 1)
+    due.append(part.due)
+    part.save()
+    due.append(part.due)
+    part.discard()
+    assert due == [False, True, False]
+
+
+def test_a_duplicate_descriptor_outlives_the_part(folder: Path) -> None:
+    part = begun(folder / "a.jpg", b"all of it")
+    fd = part.duplicate()
+    part.discard()
+    try:
+        assert os.pread(fd, 100, 0) == b"all of it"
+    finally:
+        os.close(fd)
 
 
 # Ending without publishing
 
 
-def test_a_part_is_left_only_with_a_state_and_bytes(folder: Path) -> None:
-    for name, state, data, kept in (
-        ("a", True, True, ["a.part", "a.part.json"]),
-        ("b", True, False, []),
-        ("c", False, True, []),
-        ("d", False, False, []),
-    ):
-        part = open_part(str(folder / name))
-        if state:
-            part.remember(STATE)
-        if data:
-            part.write([b"x"])
-        part.leave()
-        part.leave()
-        assert [found for found in names(folder) if found.startswith(name)] == kept
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, True),
+        ({"etag": None, "last_modified": "Wed, 01 May 2024 12:00:00 GMT"}, True),
+        ({"etag": None, "checksum": "sha256:" + "a" * 64}, True),
+        ({"done": [(MIB, 2 * MIB)]}, True),
+        ({"etag": None}, False),
+        ({"total": None}, False),
+        ({"total": RESUME_FROM - 1, "done": [(0, 9)]}, False),
+        ({"done": []}, False),
+        ({"done": [(0, RESUME_FROM - 1)]}, False),
+    ],
+)
+def test_a_part_is_left_only_where_it_can_be_continued(folder: Path, changes: dict[str, Any], kept: bool) -> None:
+    part = begun(folder / "a", b"x" * 2 * MIB, **continuable(**changes))
+    part.leave()
+    part.leave()
+    part.discard()
+    part.save()
+    assert names(folder) == (["a.part", "a.part.json"] if kept else [])
+    if kept:
+        found = read_state(folder / "a")
+        assert found is not None
+        assert (found.synced, found.published) == (True, False)
+
+
+def test_a_part_of_which_nothing_is_known_is_not_left(folder: Path) -> None:
+    opened(folder / "a").leave()
+    assert names(folder) == []
+
+
+@either_rename
+def test_a_part_that_could_not_be_published_is_not_left_as_if_it_had_been(folder: Path) -> None:
+    (folder / "a").write_bytes(b"mine")
+    part = begun(folder / "a", b"x" * 2 * MIB, **continuable())
+    assert not part.publish(str(folder / "a"))
+    part.leave()
+    found = read_state(folder / "a")
+    assert found is not None
+    assert not found.published
+    assert names(folder) == ["a", "a.part", "a.part.json"]
 
 
 def test_discarding_leaves_nothing(folder: Path) -> None:
-    part = open_part(str(folder / "a.jpg"))
-    part.remember(STATE)
-    part.write([b"x"])
+    part = begun(folder / "a.jpg", b"x" * 2 * MIB, **continuable())
     part.discard()
     part.discard()
     part.leave()
+    part.save()
     assert names(folder) == []
 
 
 def test_discarding_what_somebody_has_deleted_is_no_error(folder: Path) -> None:
-    part = open_part(str(folder / "a.jpg"))
-    part.remember(STATE)
+    part = begun(folder / "a.jpg", b"x")
     for name in names(folder):
         (folder / name).unlink()
     part.discard()
@@ -240,66 +338,329 @@ def test_discarding_what_somebody_has_deleted_is_no_error(folder: Path) -> None:
 
 @either_rename
 def test_a_deleted_part_cannot_be_published(folder: Path) -> None:
-    part = open_part(str(folder / "a.jpg"))
+    part = begun(folder / "a.jpg", b"x")
     (folder / "a.jpg.part").unlink()
-    with pytest.raises(NameRefused):
+    with pytest.raises(FileLost):
         part.publish(str(folder / "a.jpg"))
     part.leave()
     assert names(folder) == []
 
 
-# What is there already
-
-
-def test_a_stale_part_is_begun_anew(folder: Path) -> None:
-    (folder / "a.jpg.part").write_bytes(b"stale bytes, more than come now")
-    (folder / "a.jpg.part.json").write_text("{}")
-    part = open_part(str(folder / "a.jpg"))
-    part.write([b"new"])
+def test_nothing_is_left_of_a_published_part_whatever_is_asked_of_it(folder: Path) -> None:
+    part = begun(folder / "a.jpg", b"x" * 2 * MIB, **continuable())
     assert part.publish(str(folder / "a.jpg"))
-    assert (folder / "a.jpg").read_bytes() == b"new"
+    part.save()
+    part.leave()
+    part.discard()
+    part.release()
     assert names(folder) == ["a.jpg"]
 
 
-@pytest.mark.parametrize("part_exists", [True, False], ids=["empty part", "no part"])
-def test_a_stale_state_never_lies_beside_new_bytes(folder: Path, part_exists: bool) -> None:
-    if part_exists:
-        (folder / "a.jpg.part").touch()
-    (folder / "a.jpg.part.json").write_text(json.dumps(STATE))
-    part = open_part(str(folder / "a.jpg"))
-    part.write([b"of another resource"])
-    found = names(folder)
-    part.publish(str(folder / "a.jpg"))
-    assert found == ["a.jpg.part"]
-    assert names(folder) == ["a.jpg"]
+# What gdl has left there
+
+
+def test_a_part_that_was_left_is_found_with_its_state(folder: Path) -> None:
+    left_behind(folder / "a.mp4")
+    part = opened(folder / "a.mp4")
+    assert part.moved_aside is None
+    assert part.state == State(URL, **continuable(inode=(folder / "a.mp4.part").stat().st_ino))
+    assert part.read(2 * MIB - 2, 9) == b"aa"
+    part.go_on("another boot")
+    part.write([b"b" * MIB], 2 * MIB)
+    assert part.publish(str(folder / "a.mp4"))
+    assert (folder / "a.mp4").read_bytes() == b"a" * 2 * MIB + b"b" * MIB
+    assert names(folder) == ["a.mp4"]
+
+
+def test_what_is_written_from_now_on_belongs_to_this_boot_and_is_not_synced(folder: Path) -> None:
+    left_behind(folder / "a", boot="before", synced=True, published=True)
+    part = opened(folder / "a")
+    part.go_on("now")
+    found = read_state(folder / "a")
+    assert found is not None
+    assert (found.boot, found.synced, found.published) == ("now", False, False)
+    assert found.done == [(0, 2 * MIB)]
+    part.release()
+
+
+def test_a_part_that_is_begun_again_has_none_of_the_old_bytes(folder: Path) -> None:
+    left_behind(folder / "a")
+    part = opened(folder / "a")
+    part.begin(State("https://h/other"))
+    part.write([b"new"], 0)
+    assert read_state(folder / "a") == part.state
+    assert part.publish(str(folder / "a"))
+    assert (folder / "a").read_bytes() == b"new"
+    assert names(folder) == ["a"]
+
+
+def test_a_part_that_was_not_begun_is_left_as_it_was(folder: Path) -> None:
+    left_behind(folder / "a", synced=True)
+    before = (folder / "a.part").read_bytes()
+    part = opened(folder / "a")
+    part.leave()
+    assert (folder / "a.part").read_bytes() == before
+    assert read_state(folder / "a") is not None
+
+
+@pytest.mark.parametrize(
+    ("boot", "synced", "vouched"), [("before", False, False), ("before", True, True), (boot_id(), False, True)]
+)
+def test_leaving_a_part_vouches_only_for_bytes_of_this_boot(
+    folder: Path, boot: str, synced: bool, vouched: bool
+) -> None:
+    left_behind(folder / "a", boot=boot, synced=synced)
+    opened(folder / "a").leave()
+    found = read_state(folder / "a")
+    assert found is not None
+    assert (found.boot, found.synced) == (boot, vouched)
+    assert found.done == [(0, 2 * MIB)]
+
+
+DAMAGES: dict[str, bytes] = {
+    "empty": b"",
+    "zeros": b"\0" * 1024,
+    "cut short": State(URL, 3 * MIB, done=[(0, 2 * MIB)]).dump()[:60],
+    "a wrong checksum": State(URL, 3 * MIB, '"v1"').dump().replace(b"v1", b"v2"),
+    "of another version": b'{"gdl-part": 2, "state": {}}',
+    "of a longer part": State(URL, 3 * MIB, '"v1"', done=[(0, 2 * MIB + 1)]).dump(),
+    "of a shorter file": State(URL, 2 * MIB - 1, '"v1"', done=[(0, 2 * MIB - 1)]).dump(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_part_whose_state_is_damaged_is_begun_again(folder: Path, damage: str) -> None:
+    left_behind(folder / "a")
+    (folder / "a.part.json").write_bytes(DAMAGES[damage])
+    part = opened(folder / "a")
+    assert (part.state, part.moved_aside) == (None, None)
+    part.begin(State(URL))
+    part.write([b"new"], 0)
+    assert read_state(folder / "a") == part.state
+    assert part.publish(str(folder / "a"))
+    assert (folder / "a").read_bytes() == b"new"
+    assert names(folder) == ["a"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_part_with_a_damaged_state_that_is_not_needed_is_removed(folder: Path, damage: str) -> None:
+    left_behind(folder / "a")
+    (folder / "a.part.json").write_bytes(DAMAGES[damage])
+    opened(folder / "a").leave()
+    assert names(folder) == []
+
+
+def test_a_state_without_its_part_is_of_no_use(folder: Path) -> None:
+    left_behind(folder / "a")
+    (folder / "a.part").unlink()
+    part = opened(folder / "a")
+    assert part.state is None
+    part.leave()
+    assert names(folder) == []
+
+
+def test_an_empty_part_without_a_state_is_nobodys(folder: Path) -> None:
+    (folder / "a.part").touch()
+    part = opened(folder / "a")
+    assert (part.state, part.moved_aside) == (None, None)
+    part.discard()
+    assert names(folder) == []
+
+
+# What other programs have left there
+
+
+def test_a_part_of_another_program_is_moved_aside_untouched(folder: Path) -> None:
+    for number in (1, 2, 3):
+        (folder / "a.part").write_bytes(FOREIGN + bytes([number]))
+        inode = (folder / "a.part").stat().st_ino
+        part = opened(folder / "a")
+        target = folder / ("a.part.old" if number == 1 else f"a.part.old{number}")
+        assert (part.state, part.moved_aside) == (None, str(target))
+        assert target.read_bytes() == FOREIGN + bytes([number])
+        assert target.stat().st_ino == inode
+        assert (folder / "a.part").read_bytes() == b""
+        part.discard()
+    assert names(folder) == ["a.part.old", "a.part.old2", "a.part.old3"]
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"url": "https://h/a", "etag": "x"}', b"no JSON", b"x" * 300_000])
+def test_another_programs_state_is_moved_aside_with_its_part(folder: Path, content: bytes) -> None:
+    (folder / "a.part").write_bytes(FOREIGN)
+    (folder / "a.part.json").write_bytes(content)
+    part = opened(folder / "a")
+    assert part.state is None
+    assert part.moved_aside == str(folder / "a.part.old")
+    part.begin(State(URL))
+    part.write([b"new"], 0)
+    assert part.publish(str(folder / "a"))
+    left = {name: (folder / name).read_bytes() for name in names(folder)}
+    assert left == {"a": b"new", "a.part.old": FOREIGN, "a.json.old": content}
+
+
+def test_another_programs_state_without_a_part_is_moved_aside(folder: Path) -> None:
+    for number in (1, 2):
+        (folder / "a.part.json").write_bytes(b'{"mine": %d}' % number)
+        part = opened(folder / "a")
+        part.begin(State(URL))
+        part.discard()
+    left = {name: (folder / name).read_bytes() for name in names(folder)}
+    assert left == {"a.json.old": b'{"mine": 1}', "a.json.old2": b'{"mine": 2}'}
+
+
+def test_a_state_that_is_no_plain_file_is_not_written_to(folder: Path) -> None:
+    (folder / "there.txt").write_bytes(b"precious")
+    (folder / "a.part.json").symlink_to("there.txt")
+    (folder / "b.part.json").symlink_to("nowhere")
+    (folder / "c.part.json").mkdir()
+    (folder / "c.part.json" / "inside").touch()
+    os.mkfifo(folder / "d.part.json")
+    for name in "abcd":
+        assert begun(folder / name, b"new").publish(str(folder / name))
+    assert (folder / "there.txt").read_bytes() == b"precious"
+    assert (folder / "a.json.old").readlink() == Path("there.txt")
+    assert names(folder / "c.json.old") == ["inside"]
+    assert stat.S_ISFIFO((folder / "d.json.old").stat().st_mode)
+    assert names(folder) == sorted([*"abcd", *(f"{name}.json.old" for name in "abcd"), "there.txt"])
+
+
+def test_a_link_that_takes_the_states_place_meanwhile_is_not_written_through(folder: Path) -> None:
+    (folder / "there.txt").write_bytes(b"precious")
+    part = opened(folder / "a")
+    (folder / "a.part.json").symlink_to("there.txt")
+    with pytest.raises(NameRefused, match="symbolic link"):
+        part.begin(State(URL))
+    part.discard()
+    part = opened(folder / "a")
+    os.link(folder / "there.txt", folder / "a.part.json")
+    with pytest.raises(NameRefused):
+        part.begin(State(URL))
+    part.discard()
+    assert (folder / "there.txt").read_bytes() == b"precious"
+    assert names(folder) == ["there.txt"]
+
+
+def test_a_state_with_another_name_is_not_written_to(folder: Path) -> None:
+    left_behind(folder / "a")
+    os.link(folder / "a.part.json", folder / "mine.json")
+    before = (folder / "mine.json").read_bytes()
+    part = begun(folder / "a", b"new")
+    assert part.publish(str(folder / "a"))
+    assert (folder / "mine.json").read_bytes() == before
 
 
 def test_a_symbolic_link_in_the_parts_place_is_refused(folder: Path) -> None:
     (folder / "there.txt").write_bytes(b"precious")
     (folder / "a.jpg.part").symlink_to("there.txt")
     with pytest.raises(NameRefused, match="symbolic link"):
-        open_part(str(folder / "a.jpg"))
+        opened(folder / "a.jpg")
     assert (folder / "there.txt").read_bytes() == b"precious"
     assert names(folder) == ["a.jpg.part", "there.txt"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with a state", "without a state"])
+def test_a_part_with_another_name_is_not_emptied(folder: Path, known: bool) -> None:
+    left_behind(folder / "a")
+    if not known:
+        (folder / "a.part.json").unlink()
+    os.link(folder / "a.part", folder / "mine")
+    part = opened(folder / "a")
+    assert (part.state, part.moved_aside) == (None, None)
+    part.begin(State(URL))
+    part.write([b"new"], 0)
+    assert part.publish(str(folder / "a"))
+    assert (folder / "mine").read_bytes() == b"a" * 2 * MIB
+    assert names(folder) == ["a", "mine"]
+
+
+def test_a_named_pipe_in_the_parts_place_blocks_nobody(folder: Path) -> None:
+    os.mkfifo(folder / "a.part")
+    assert begun(folder / "a", b"new").publish(str(folder / "a"))
+    assert (folder / "a").read_bytes() == b"new"
+    assert names(folder) == ["a"]
 
 
 def test_a_folder_in_the_parts_place_is_refused(folder: Path) -> None:
     (folder / "a.jpg.part").mkdir()
     with pytest.raises(NameRefused):
-        open_part(str(folder / "a.jpg"))
+        opened(folder / "a.jpg")
 
 
 def test_a_file_in_a_folders_place_is_that_items_failure(folder: Path) -> None:
     (folder / "x").write_bytes(b"")
     with pytest.raises(NameRefused):
-        open_part(str(folder / "x" / "a.jpg"))
+        opened(folder / "x" / "a.jpg")
     with pytest.raises(NameRefused):
-        publish_whole(str(folder / "x" / "a.jpg"), [b""])
+        open_nameless(str(folder / "x" / "a.jpg"))
 
 
 def test_a_name_that_is_too_long_is_that_items_failure(folder: Path) -> None:
     with pytest.raises(NameRefused):
-        open_part(str(folder / ("n" * 300)))
+        opened(folder / ("n" * 300))
+    part = nameless(folder / ("n" * 300))
+    with pytest.raises(NameRefused):
+        part.publish(str(folder / ("n" * 300)))
+    part.leave()
+
+
+# The state file
+
+
+def test_a_state_is_written_over_in_place(folder: Path) -> None:
+    part = begun(folder / "a")
+    assert part.state is not None
+    inode = (folder / "a.part.json").stat().st_ino
+    for done in ([(0, 5)], [(index, index + 1) for index in range(0, 2000, 2)], [(0, 7)], []):
+        part.state.done = done
+        part.save()
+        assert read_state(folder / "a") == part.state
+    assert (folder / "a.part.json").stat().st_ino == inode
+    part.release()
+    again = opened(folder / "a")
+    assert again.state is not None
+    again.begin(State("https://h/short"))
+    assert read_state(folder / "a") == State("https://h/short", inode=again.state.inode)
+    again.discard()
+
+
+def test_a_shorter_state_leaves_nothing_of_a_longer_one_behind_it(folder: Path) -> None:
+    for length in (9000, 3000, 1, 5000):
+        part = opened(folder / "a")
+        part.begin(State("https://h/" + "long" * length))
+        part.release()
+        found = read_state(folder / "a")
+        assert found is not None
+        assert len(found.url) == 10 + 4 * length
+        assert (folder / "a.part.json").stat().st_size % 1024 == 0
+
+
+def test_a_state_on_a_full_disk_needs_no_room(tmp_path: Path) -> None:
+    with tiny_file_system(tmp_path) as folder:
+        part = begun(folder / "a", b"x" * 4096, total=9 * MIB, etag='"v1"')
+        fill(folder)
+        assert part.state is not None
+        part.state.done = [(0, 4096)]
+        part.save()
+        assert read_state(folder / "a") == part.state
+        with pytest.raises(StopRun, match="No space left"):
+            part.write([b"x" * 4096], 4096)
+        part.release()
+
+
+def test_a_state_that_outgrows_a_full_disk_stops_the_run_and_is_never_a_wrong_one(tmp_path: Path) -> None:
+    with tiny_file_system(tmp_path) as folder:
+        part = begun(folder / "a", b"x" * 4096)
+        fill(folder)
+        assert part.state is not None
+        part.state.done = [(index, index + 1) for index in range(0, 4000, 2)]
+        with pytest.raises(StopRun, match="No space left"):
+            part.save()
+        part.release()
+        assert read_state(folder / "a") is None
+        again = opened(folder / "a")
+        assert (again.state, again.moved_aside) == (None, None)
+        again.discard()
+        assert names(folder) == ["filler"]
 
 
 # The lock
@@ -308,9 +669,10 @@ def test_a_name_that_is_too_long_is_that_items_failure(folder: Path) -> None:
 HOLDER = """
 import sys
 from downloader.partfile import open_part
-part = open_part(sys.argv[1])
-part.write([b"half"])
-part.remember({"version": 1})
+from downloader.resume import State
+part = open_part(sys.argv[1], warn=sys.exit)
+part.begin(State("https://h/a"))
+part.write([b"half"], 0)
 print("locked", flush=True)
 if sys.stdin.readline() == "publish\\n":
     part.publish(sys.argv[1])
@@ -342,13 +704,13 @@ def test_a_part_that_another_process_writes_is_left_alone(folder: Path) -> None:
     final = folder / "a.jpg"
     with another_process(final) as process:
         with pytest.raises(InProgress):
-            open_part(str(final))
+            opened(final)
         assert (folder / "a.jpg.part").read_bytes() == b"half"
         assert (folder / "a.jpg.part.json").exists()
         process.communicate("publish\n", timeout=30)
     assert final.read_bytes() == b"half"
-    part = open_part(str(final))
-    part.leave()
+    opened(final).leave()
+    assert names(folder) == ["a.jpg"]
 
 
 def test_the_lock_dies_with_its_process(folder: Path) -> None:
@@ -356,89 +718,83 @@ def test_the_lock_dies_with_its_process(folder: Path) -> None:
     with another_process(final) as process:
         process.kill()
         process.wait(30)
-        part = open_part(str(final))
-        part.write([b"new"])
+        part = opened(final)
+        assert part.moved_aside is None
+        part.begin(State(URL))
+        part.write([b"new"], 0)
         assert part.publish(str(final))
     assert final.read_bytes() == b"new"
-    assert "a.jpg.part" not in names(folder)
+    assert names(folder) == ["a.jpg"]
 
 
 def test_a_part_is_locked_against_its_own_process_too(folder: Path) -> None:
-    part = open_part(str(folder / "a.jpg"))
+    part = opened(folder / "a.jpg")
     with pytest.raises(InProgress):
-        open_part(str(folder / "a.jpg"))
+        opened(folder / "a.jpg")
     part.discard()
-    again = open_part(str(folder / "a.jpg"))
-    again.discard()
+    opened(folder / "a.jpg").discard()
 
 
-# Whole files
+@pytest.mark.parametrize("end", ["publish", "discard"])
+@pytest.mark.parametrize("next_one", [True, False], ids=["a third has come", "nobody else"])
+def test_who_opens_a_part_just_before_its_writer_ends_does_no_harm(folder: Path, end: str, next_one: bool) -> None:
+    final = str(folder / "a")
+    writer = begun(final, b"of the writer")
+    assert writer.path is not None
+    late = Part(final, os.open(writer.path, os.O_RDWR | os.O_CLOEXEC), path=writer.path)
+    assert writer.publish(final) if end == "publish" else not writer.discard()  # type: ignore[func-returns-value]
+    third = begun(final, b"of the third") if next_one else None
+    before = {name: (folder / name).read_bytes() for name in names(folder)}
+    assert late.lock(pytest.fail) is False
+    late.release()
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == before
+    if third is not None:
+        assert third.publish(str(folder / "b"))
+        assert (folder / "b").read_bytes() == b"of the third"
 
 
-def test_a_whole_file_appears_at_once_and_never_replaces_another(folder: Path) -> None:
+# Files without a name
+
+
+def test_a_file_without_a_name_appears_at_once_and_never_replaces_another(folder: Path) -> None:
     final = str(folder / "new" / "a.jpg")
-    if publish_whole(final, [b"one ", b"two"]) is None:
-        pytest.skip("this file system has no files without names")
-    assert publish_whole(final, [b"other"]) is False
+    part, late = nameless(final), nameless(final)
+    part.begin(State(URL, **continuable()))
+    part.write([b"one ", b"two"], 0)
+    part.save()
+    assert names(folder / "new") == []
+    assert part.publish(final)
+    assert (folder / "new" / "a.jpg").read_bytes() == b"one two"
+    assert late.publish(final) is False
+    late.leave()
     assert (folder / "new" / "a.jpg").read_bytes() == b"one two"
     assert names(folder / "new") == ["a.jpg"]
-    assert publish_whole(str(folder / "empty.jpg"), []) is True
-    assert (folder / "empty.jpg").read_bytes() == b""
+
+
+def test_of_a_file_without_a_name_nothing_is_left(folder: Path) -> None:
+    for end in (Part.leave, Part.discard, Part.release):
+        part = nameless(folder / "a")
+        part.begin(State(URL, **continuable()))
+        part.write([b"x" * 2 * MIB], 0)
+        end(part)
+        end(part)
+        assert names(folder) == []
 
 
 def test_without_nameless_files_nothing_is_done_and_none_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is left of the flag where the system does not have it.
-    monkeypatch.setattr(partfile, "_NAMELESS", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-    assert publish_whole(str(folder / "a.jpg"), [b"x"]) is None
+    monkeypatch.setattr(files, "NAMELESS", os.O_RDWR | os.O_CLOEXEC | os.O_DIRECTORY)
+    assert open_nameless(str(folder / "a.jpg")) is None
     assert names(folder) == []
 
 
-NO_LINKS = """
-import os, sys
-from downloader import partfile
-folder, user = sys.argv[1], 65534
-os.chown(folder, user, user)
-os.seteuid(user)
-partfile._system_renameat2 = None
-part = partfile.open_part(folder + "/a.jpg")
-part.write([b"new"])
-os.seteuid(0)
-os.chown(part.path, 0, 0)  # nobody may make a link to a file of somebody else's
-os.chmod(part.path, 0o600)
-os.seteuid(user)
-try:
-    os.link(part.path, folder + "/link")
-except PermissionError:
-    pass
-else:
-    sys.exit("links work")
-assert part.publish(folder + "/a.jpg") is True
-again = partfile.open_part(folder + "/a.jpg")
-assert again.publish(folder + "/a.jpg") is False
-again.discard()
-"""
-
-
-def test_where_there_are_no_links_either_the_name_is_reserved_first() -> None:
-    if not ROOT:
-        pytest.skip("takes another user's file")
-    folder = Path("/tmp") / f"gdl-test-{uuid.uuid4().hex}"  # noqa: S108 where any user can reach it
-    folder.mkdir()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", NO_LINKS, folder],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        )
-        if "links work" in done.stderr:
-            pytest.skip("the system lets anybody link to anything")
-        assert done.returncode == 0, done.stderr
-        assert names(folder) == ["a.jpg"]
-        assert (folder / "a.jpg").read_bytes() == b"new"
-    finally:
-        subprocess.run(["rm", "-rf", folder], check=True)
+def test_a_file_whose_folder_has_gone_is_told_as_unlinkable_or_lost(folder: Path) -> None:
+    part = nameless(folder / "x" / "a")
+    (folder / "x").rmdir()
+    with pytest.raises((partfile.Unlinkable, GdlError)):
+        part.publish(str(folder / "x" / "a"))
+    part.release()
+    assert names(folder) == []
 
 
 # Disks that are full, folders that are closed
@@ -446,75 +802,173 @@ def test_where_there_are_no_links_either_the_name_is_reserved_first() -> None:
 
 def test_a_full_disk_stops_the_run_and_leaves_no_wrong_file(tmp_path: Path) -> None:
     with tiny_file_system(tmp_path) as folder:
-        part = open_part(str(folder / "a.jpg"))
-        part.remember(STATE)
-        part.write([b"x" * 4096])
-        with pytest.raises(StopRun, match="No space left"):
-            part.write([b"x" * 70_000])
-        part.discard()
-        with pytest.raises(StopRun, match=r"b\.jpg.*No space left"):
-            publish_whole(str(folder / "b.jpg"), [b"x" * 40_000, b"x" * 40_000])
-        assert names(folder) == []
-        assert publish_whole(str(folder / "c.jpg"), [b"x" * 40_000]) is True, "the room is free again"
+        for part in (begun(folder / "a.jpg"), nameless(folder / "b.jpg")):
+            part.write([b"x" * 4096], 0)
+            with pytest.raises(StopRun, match=r"[ab]\.jpg.*No space left"):
+                part.write([b"x" * 40_000, b"x" * 30_000], 4096)
+            part.leave()
+            assert names(folder) == []
+        part = nameless(folder / "c.jpg")
+        part.write([b"x" * 40_000], 0)
+        assert part.publish(str(folder / "c.jpg")), "the room is free again"
 
 
 def test_a_full_disk_leaves_a_part_that_can_be_continued(tmp_path: Path) -> None:
-    with tiny_file_system(tmp_path) as folder:
-        part = open_part(str(folder / "a.jpg"))
-        part.remember(STATE)
-        part.write([b"x" * 4096])
+    with tiny_file_system(tmp_path, "2200k") as folder:
+        part = begun(folder / "a.jpg", b"x" * 2 * MIB, **continuable())
         with pytest.raises(StopRun):
-            part.write([b"x" * 70_000])
+            part.write([b"y" * MIB], 2 * MIB)
         part.leave()
         assert names(folder) == ["a.jpg.part", "a.jpg.part.json"]
-        assert (folder / "a.jpg.part").read_bytes()[:4096] == b"x" * 4096
+        again = opened(folder / "a.jpg")
+        assert again.state is not None
+        assert again.read(0, 2 * MIB) == b"x" * 2 * MIB
+        again.discard()
 
 
-def test_a_state_that_does_not_fit_stops_the_run(tmp_path: Path) -> None:
+def test_a_state_for_which_there_is_no_room_stops_the_run_before_the_first_byte(tmp_path: Path) -> None:
     with tiny_file_system(tmp_path) as folder:
-        part = open_part(str(folder / "a.jpg"))
-        with suppress(StopRun):
-            part.write([b"x" * 70_000])
+        fill(folder)
+        part = opened(folder / "a.jpg")
         with pytest.raises(StopRun):
-            part.remember(STATE)
-        part.discard()
-        assert names(folder) == []
+            part.begin(State(URL))
+        part.leave()
+        assert names(folder) == ["filler"]
 
 
 def test_a_read_only_file_system_stops_the_run(tmp_path: Path) -> None:
     with tiny_file_system(tmp_path) as folder:
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-        for write in (lambda: open_part(str(folder / "a.jpg")), lambda: publish_whole(str(folder / "a.jpg"), [b""])):
-            with pytest.raises(StopRun, match="Read-only"):
-                write()
+        with pytest.raises(StopRun, match="Read-only"):
+            opened(folder / "a.jpg")
+        with pytest.raises(StopRun, match="Read-only"):
+            open_nameless(str(folder / "a.jpg"))
 
 
-@pytest.mark.parametrize(
-    ("number", "kind"),
-    [
-        (errno.ENOSPC, StopRun),
-        (errno.EDQUOT, StopRun),
-        (errno.EROFS, StopRun),
-        (errno.EIO, StopRun),
-        (errno.EMFILE, StopRun),
-        (errno.ELOOP, NameRefused),
-        (errno.ENAMETOOLONG, NameRefused),
-        (errno.EISDIR, NameRefused),
-        (errno.ENOTDIR, NameRefused),
-        (errno.EILSEQ, NameRefused),
-    ],
-)
-def test_an_error_is_the_runs_where_other_files_would_fail_likewise(
-    number: int, kind: type[Exception], tmp_path: Path
-) -> None:
-    path = str(tmp_path / "a.jpg")
-    error = partfile.translate(OSError(number, os.strerror(number)), path)
-    assert type(error) is kind
-    assert path in str(error)
+# Kills
+
+# Forks a process for each line of code that runs in the modules named; each kills itself before its line.
+STEPPER = """
+import os, signal, sys
+from downloader import files, partfile
+from downloader.files import boot_id
+from downloader.resume import State
+
+MIB = 1024 * 1024
+folder, story, way = sys.argv[1:]
+modules = {partfile.__file__, files.__file__}
+if way == "link":
+    files._system_renameat2 = None
+boot_id()
+
+def state():
+    return State("https://h/a.mp4", 3 * MIB, '"v1"', boot=boot_id())
+
+def run(final):
+    part = partfile.open_part(final, warn=sys.exit)
+    if story == "publish":
+        part.begin(state())
+        for number in range(3):
+            part.write([bytes([number + 1]) * MIB], number * MIB)
+            part.state.done = [(0, (number + 1) * MIB)]
+            part.save()
+        assert part.publish(final)
+    elif story == "go on":
+        part.go_on(boot_id())
+        part.write([b"\\3" * MIB], 2 * MIB)
+        part.state.done = [(0, 3 * MIB)]
+        assert part.publish(final, fsync=True)
+    elif story == "leave":
+        part.go_on(boot_id())
+        part.write([b"\\3" * (MIB // 2)], 2 * MIB)
+        part.state.done = [(0, 2 * MIB + MIB // 2)]
+        part.save()
+        part.leave()
+    elif story == "begin again":
+        part.begin(state())
+        part.write([b"\\1" * MIB], 0)
+        part.state.done = [(0, MIB)]
+        part.save()
+        part.discard()
+
+def prepare(final):
+    os.mkdir(os.path.dirname(final))
+    if story != "publish":
+        part = partfile.open_part(final, warn=sys.exit)
+        part.begin(state())
+        part.write([b"\\1" * MIB, b"\\2" * MIB], 0)
+        part.state.done = [(0, 2 * MIB)]
+        part.save()
+        part.release()
+
+number = 0
+while True:
+    number += 1
+    final = f"{folder}/{number}/a.mp4"
+    pid = os.fork()
+    if not pid:
+        prepare(final)
+        left = number
+        def trace(frame, event, argument):
+            global left
+            if frame.f_code.co_filename not in modules:
+                return None
+            if event == "line":
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return trace
+        sys.settrace(trace)
+        run(final)
+        sys.settrace(None)
+        os._exit(0)
+    status = os.waitpid(pid, 0)[1]
+    if status == 0:
+        break
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+print(number)
+"""
+WHOLE = b"".join(bytes([number]) * MIB for number in (1, 2, 3))
 
 
-def test_a_closed_folder_stops_the_run_an_open_one_with_a_closed_file_does_not(tmp_path: Path) -> None:
-    refused = partfile.translate(PermissionError(errno.EACCES, "no"), str(tmp_path / "a.jpg"))
-    assert type(refused) is NameRefused
-    missing = partfile.translate(PermissionError(errno.EACCES, "no"), str(tmp_path / "nowhere" / "a.jpg"))
-    assert type(missing) is StopRun
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("way", ["renameat2", "link"])
+@pytest.mark.parametrize("story", ["publish", "go on", "leave", "begin again"])
+def test_what_a_kill_leaves_before_any_line_is_understood_by_the_next_run(tmp_path: Path, story: str, way: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STEPPER, tmp_path, story, way],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=False,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 40
+    for number in range(1, int(done.stdout) + 1):
+        _check_next_run(tmp_path / str(number), f"{story}, killed before line {number}")
+
+
+def _check_next_run(folder: Path, when: str) -> None:
+    final = folder / "a.mp4"
+    if final.exists():
+        assert final.read_bytes() == WHOLE, when
+        assert leftovers.whole(str(final), boot=boot_id()), when
+        assert names(folder) == ["a.mp4"], when
+        return
+    part = opened(final)
+    assert part.moved_aside is None, when
+    plan = None
+    if part.state is not None:
+        for start, end in part.state.done:
+            assert part.read(start, end - start) == WHOLE[start:end], when
+        plan = resume.plan(part.state, url=URL, checksum=None, boot=boot_id())
+    if plan is None:
+        part.begin(State(URL))
+        part.write([WHOLE], 0)
+    else:
+        part.go_on(boot_id())
+        part.write([WHOLE[plan.ask.start :]], plan.ask.start)
+    assert part.publish(str(final)), when
+    assert final.read_bytes() == WHOLE, when
+    assert names(folder) == ["a.mp4"], when

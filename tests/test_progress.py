@@ -84,7 +84,7 @@ class Run:
         self.tally.read += 1
         key = self.tally.read
         item = Item(Address(f"https://h/{key}"), index=key)
-        self.running[key] = Running(item, self.now, name, received, total)
+        self.running[key] = Running(item, self.now, name, received, total=total)
         return key
 
     def end(self, key: int) -> None:
@@ -425,11 +425,23 @@ def test_the_bytes_count_what_is_still_under_way() -> None:
     assert run.tick(0.1)[0].startswith("1 file  5.0 MB")
 
 
+def test_bytes_of_an_earlier_run_are_part_of_the_bar_but_not_of_the_speed() -> None:
+    run = Run()
+    run.start("a.mp4", 10 * MB, 5 * MB)
+    run.running[1].resumed = 5 * MB
+    run.tick()
+    for received in range(6, 9):
+        run.running[1].received = received * MB
+        shown = run.tick(0.5)
+    assert shown[0].startswith("0 files  3.0 MB  2.0 MB/s")
+    assert "80%|" in shown[1]
+
+
 def test_a_transfer_that_starts_again_starts_its_bar_again() -> None:
     run = Run()
     run.start("a.mp4", 10 * MB, 9 * MB)
     run.tick(1)
-    run.running[1] = Running(run.running[1].item, run.now, "a.mp4", 1 * MB, 10 * MB)
+    run.running[1] = Running(run.running[1].item, run.now, "a.mp4", 1 * MB, total=10 * MB)
     assert "10%|" in run.tick(1)[1]
 
 

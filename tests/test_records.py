@@ -40,7 +40,10 @@ def skipped(reason: str = "exists") -> Result:
 
 # JSON Lines.
 
-KEYS = "url final_url status reason path bytes sha256 content_type http_status attempts elapsed error source line extra"
+KEYS = (
+    "url final_url status reason path bytes sha256 checksum content_type http_status attempts elapsed error "
+    "source line extra"
+)
 
 
 def test_json_has_the_promised_keys_in_order() -> None:

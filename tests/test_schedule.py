@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -152,6 +152,115 @@ def test_a_million_hosts_cost_no_memory_once_they_are_done() -> None:
     assert not scheduler._ring
 
 
+# Borrowed slots
+
+
+def running(jobs: int, per_host: int | None, hosts: str) -> Scheduler:
+    """A scheduler whose items all run, numbered from 0."""
+    scheduler = filled(jobs, per_host, enumerate(hosts))
+    assert len(scheduler.start(0.0)) == len(hosts)
+    return scheduler
+
+
+def borrowed(scheduler: Scheduler, host: str, most: int = 99) -> int:
+    """How many slots ``host`` gets when it asks for so many."""
+    return sum(scheduler.borrow(host, 0.0) for _ in range(most))
+
+
+@pytest.mark.parametrize(
+    ("jobs", "per_host", "hosts", "expected"),
+    [
+        (1, None, "a", 0),
+        (4, None, "a", 3),
+        (4, None, "ab", 2),
+        (4, None, "aabb", 0),
+        (9, 1, "a", 0),
+        (9, 3, "a", 2),
+        (9, 3, "aa", 1),
+        (9, 3, "abb", 2),
+        (3, 3, "abb", 0),
+    ],
+)
+def test_slots_to_spare_are_lent_within_both_limits(jobs: int, per_host: int | None, hosts: str, expected: int) -> None:
+    assert borrowed(running(jobs, per_host, hosts), "a") == expected
+
+
+def test_a_host_without_a_running_item_gets_nothing() -> None:
+    scheduler = Scheduler(jobs=4)
+    assert not scheduler.borrow("a", 0.0)
+    scheduler = running(4, None, "b")
+    assert not scheduler.borrow("a", 0.0)
+    assert set(scheduler._hosts) == {"b"}
+
+
+def test_nothing_is_lent_that_a_queued_item_could_take() -> None:
+    scheduler = running(4, None, "a")
+    scheduler.add(9, "b")
+    assert not scheduler.borrow("a", 0.0)
+    assert scheduler.start(0.0) == [9]
+    assert borrowed(scheduler, "a") == 2
+
+
+def test_what_waits_for_its_own_hosts_limit_keeps_nobody_from_borrowing() -> None:
+    scheduler = filled(4, 1, [(1, "a"), (2, "a"), (3, "b")])
+    assert scheduler.start(0.0) == [1, 3]
+    assert borrowed(scheduler, "b") == 0, "it is at its own limit"
+    scheduler = filled(4, 2, [(1, "a"), (2, "a"), (3, "a"), (4, "b")])
+    assert scheduler.start(0.0) == [1, 4, 2]
+    assert borrowed(scheduler, "b") == 1
+
+
+def test_a_host_that_is_to_be_left_alone_gets_nothing_more() -> None:
+    scheduler = running(4, None, "a")
+    scheduler.hold("a", 5.0)
+    assert not scheduler.borrow("a", 4.9)
+    assert scheduler.start(5.0) == []
+    assert scheduler.borrow("a", 5.0)
+
+
+def test_a_slot_that_comes_back_goes_to_who_waits_for_it() -> None:
+    scheduler = running(2, None, "a")
+    assert borrowed(scheduler, "a") == 1
+    scheduler.add(9, "b")
+    assert scheduler.start(0.0) == []
+    scheduler.give_back("a")
+    assert not scheduler.borrow("a", 0.0)
+    assert scheduler.start(0.0) == [9]
+
+
+def test_a_slot_that_comes_back_makes_room_on_its_host() -> None:
+    scheduler = running(9, 2, "a")
+    assert borrowed(scheduler, "a") == 1
+    scheduler.add(9, "a")
+    assert scheduler.start(0.0) == []
+    scheduler.give_back("a")
+    assert scheduler.start(0.0) == [9]
+
+
+def test_a_host_is_remembered_until_its_last_slot_is_back() -> None:
+    scheduler = running(4, None, "a")
+    assert borrowed(scheduler, "a", 2) == 2
+    scheduler.finish(0)
+    assert scheduler._hosts
+    assert scheduler.running == 0
+    for _ in range(2):
+        scheduler.give_back("a")
+    assert not scheduler._hosts
+    with pytest.raises(KeyError):
+        scheduler.give_back("a")
+
+
+def test_slots_may_come_back_after_the_queues_were_drained() -> None:
+    scheduler = running(2, None, "a")
+    assert borrowed(scheduler, "a") == 1
+    scheduler.add(5, "b")
+    assert scheduler.drain() == [5]
+    scheduler.give_back("a")
+    scheduler.finish(0)
+    assert scheduler.start(0.0) == []
+    assert scheduler.borrow("a", 0.0) is False
+
+
 @given(
     jobs=st.integers(1, 4),
     per_host=st.none() | st.integers(1, 3),
@@ -205,6 +314,39 @@ class World(RuleBasedStateMachine):
         self.delayed: dict[int, float] = {}
         self.running: set[int] = set()
         self.held: dict[str, float] = {}
+        self.lent: Counter[str] = Counter()
+
+    def slots(self, host: str) -> int:
+        return sum(self.host_of[item] == host for item in self.running) + self.lent[host]
+
+    def could_start(self, host: str) -> bool:
+        """Whether an item of ``host`` would start if there were slots without end."""
+        waits = bool(self.fresh[host]) or any(
+            due <= self.now and self.host_of[item] == host for item, due in self.delayed.items()
+        )
+        return waits and self.held.get(host, 0.0) <= self.now and self.slots(host) < self.per_host
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def borrow(self, data: st.DataObject) -> None:
+        self.start()  # as the engine does before and after each change
+        host = self.host_of[data.draw(st.sampled_from(sorted(self.running)))]
+        in_all = len(self.running) + self.lent.total()
+        if self.scheduler.borrow(host, self.now):
+            assert in_all < self.jobs
+            assert self.slots(host) < self.per_host
+            assert self.held.get(host, 0.0) <= self.now, "a host was to be left alone"
+            assert not any(map(self.could_start, HOSTS)), "somebody waits for that slot"
+            self.lent[host] += 1
+        elif in_all < self.jobs and self.slots(host) < self.per_host and self.held.get(host, 0.0) <= self.now:
+            raise AssertionError("a slot to spare is not lent")
+
+    @precondition(lambda self: self.lent.total())
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        host = data.draw(st.sampled_from(sorted(self.lent.elements())))
+        self.lent[host] -= 1
+        self.scheduler.give_back(host)
 
     @rule(host=st.sampled_from(HOSTS))
     def add(self, host: str) -> None:
@@ -248,15 +390,11 @@ class World(RuleBasedStateMachine):
             else:
                 assert self.fresh[host].pop(0) == item, "out of its host's order"
             self.running.add(item)
-        assert len(self.running) <= self.jobs
+        assert len(self.running) + self.lent.total() <= self.jobs
         for host in HOSTS:
-            running = sum(self.host_of[item] == host for item in self.running)
-            assert running <= self.per_host
-            could = bool(self.fresh[host]) or any(
-                due <= self.now and self.host_of[item] == host for item, due in self.delayed.items()
-            )
-            if could and self.held.get(host, 0.0) <= self.now and len(self.running) < self.jobs:
-                assert running == self.per_host, "a free slot stays empty"
+            assert self.slots(host) <= self.per_host
+            if len(self.running) + self.lent.total() < self.jobs:
+                assert not self.could_start(host), "a free slot stays empty"
 
     @invariant()
     def counts_agree(self) -> None:
@@ -266,6 +404,9 @@ class World(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.now = 1e6
+        for host in self.lent.elements():
+            self.scheduler.give_back(host)
+        self.lent.clear()
         while self.running or self.delayed or any(self.fresh.values()):
             for item in sorted(self.running):
                 self.running.remove(item)

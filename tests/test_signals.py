@@ -41,6 +41,11 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
 
 
+def finished(folder: Path) -> set[str]:
+    """The files that are under their final names; a run that was killed leaves parts and the lock file to the next."""
+    return {name for name in files(folder) if not name.endswith((".part", ".part.json")) and name != ".gdl.lock"}
+
+
 def kinds(done: Completed) -> dict[str, str | None]:
     """The kind of error of each URL, None where there is none, by the last part of its path."""
     found = {result["url"].rpartition("/")[2]: (result["error"] or {}).get("kind") for result in done.results}
@@ -139,9 +144,7 @@ def test_a_second_ctrl_c_ends_it_at_once(faults: f.FaultServer, tmp_path: Path) 
         took = time.monotonic() - sent
     assert (done.returncode, took < SOON) == (130, True)
     assert "Traceback" not in done.stderr
-    assert {name for name in files(tmp_path / "out") if not name.endswith((".part", ".part.json"))} == {
-        f"good-{index}.jpg" for index in range(10)
-    }
+    assert finished(tmp_path / "out") == {f"good-{index}.jpg" for index in range(10)}
 
 
 def test_a_kill_leaves_no_wrong_file_and_the_next_run_makes_it_whole(
@@ -150,10 +153,7 @@ def test_a_kill_leaves_no_wrong_file_and_the_next_run_makes_it_whole(
     with fifty_running(faults, tmp_path) as running:
         running.send_signal(signal.SIGKILL)
         assert running.wait().returncode == -signal.SIGKILL
-    names = files(tmp_path / "out")
-    assert {name for name in names if not name.endswith((".part", ".part.json"))} == {
-        f"good-{index}.jpg" for index in range(10)
-    }
+    assert finished(tmp_path / "out") == {f"good-{index}.jpg" for index in range(10)}
     for number in range(10):
         faults.route(f"/small-{number}.jpg", OK)
     for number in range(30):
@@ -666,3 +666,15 @@ def test_an_endless_list_ends_with_its_reader(faults: f.FaultServer, tmp_path: P
         running.send_signal(signal.SIGINT)
         assert running.wait().returncode == 130
     assert len(faults.requests) <= 4
+
+
+def test_a_ctrl_c_before_anything_has_begun_prints_no_traceback(tmp_path: Path) -> None:
+    program = (
+        "import signal, os\n"
+        "from downloader import __main__ as entry\n"
+        "entry._fill_standard_streams = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "entry.main()\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

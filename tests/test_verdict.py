@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader import errors, verdict
+from downloader.items import Checksum
 from downloader.options import Options
 from downloader.responses import Head
-from downloader.verdict import STATE_FROM, Redirect, Save
+from downloader.verdict import Redirect, Save
 
 NOW = 1_700_000_000.0
 DATE = "Wed, 01 May 2024 12:00:00 GMT"
@@ -54,6 +55,36 @@ def failure(status: int, **fields: str) -> errors.TransferError:
 def test_a_body_has_the_length_promised_unless_that_is_another_ones(fields: dict[str, str], total: int | None) -> None:
     for status in (200, 203):
         assert decide(status, **fields) == Save(total)
+
+
+@pytest.mark.parametrize(
+    ("fields", "total"),
+    [
+        ({"content_range": "bytes 0-99/100"}, 100),
+        ({"content_range": "bytes 0-99/100", "content_length": "100", "content_encoding": "identity"}, 100),
+        ({"content_range": "bytes 0-98/100"}, None),
+        ({"content_range": "bytes 1-99/100"}, None),
+        ({"content_range": "bytes 0-99/*"}, None),
+        ({"content_range": "bytes */100"}, None),
+        ({"content_range": "bytes 0-99/100", "content_encoding": "gzip"}, None),
+        ({"content_range": "bytes 0-99/100", "content_type": "multipart/byteranges; boundary=x"}, None),
+        ({"content_length": "100"}, None),
+    ],
+)
+def test_a_206_that_nobody_asked_for_is_the_file_only_where_it_is_all_of_it(
+    fields: dict[str, str], total: int | None
+) -> None:
+    if total is not None:
+        assert decide(206, **fields) == Save(total)
+        return
+    error = failure(206, **fields)
+    assert isinstance(error, errors.BodyError)
+    assert "nobody asked for" in str(error)
+
+
+def test_a_416_to_a_request_for_everything_is_a_failure() -> None:
+    error = failure(416, content_range="bytes */0")
+    assert (type(error), error.retryable) == (errors.StatusError, False)
 
 
 # Redirects
@@ -173,46 +204,29 @@ def test_a_length_is_right_or_a_failure_that_may_pass(received: int, total: int 
         assert f"{received:,}" in str(error)
 
 
-# What may be continued later
+# Digests
+
+MD5, SHA256 = Checksum("md5", "a" * 32), Checksum("sha256", "b" * 64)
 
 
 @pytest.mark.parametrize(
-    ("fields", "etag", "last_modified"),
+    ("found", "promised", "right"),
     [
-        ({"etag": '"v1"'}, '"v1"', None),
-        ({"etag": '"v1"', "accept_ranges": "bytes"}, '"v1"', None),
-        ({"etag": '"v1"', "last_modified": HOUR_BEFORE, "date": DATE}, '"v1"', HOUR_BEFORE),
-        ({"etag": 'W/"v1"', "last_modified": HOUR_BEFORE, "date": DATE}, None, HOUR_BEFORE),
-        ({"last_modified": MINUTE_BEFORE, "date": DATE}, None, MINUTE_BEFORE),
+        ((), None, True),
+        ((MD5,), None, True),
+        ((MD5,), MD5, True),
+        ((SHA256, MD5), MD5, True),
+        ((SHA256,), MD5, True),
+        ((Checksum("md5", "c" * 32),), MD5, False),
+        ((SHA256, Checksum("md5", "c" * 32)), MD5, False),
     ],
 )
-def test_a_part_with_a_validator_that_changes_with_every_byte_may_be_continued(
-    fields: dict[str, str], etag: str | None, last_modified: str | None
+def test_a_digest_denies_only_a_promise_of_its_own_kind(
+    found: tuple[Checksum, ...], promised: Checksum | None, right: bool
 ) -> None:
-    state = verdict.state(head(200, **fields), url="https://h/a.jpg", total=STATE_FROM)
-    assert state is not None
-    assert (state["etag"], state["last_modified"]) == (etag, last_modified)
-    assert (state["url"], state["total"]) == ("https://h/a.jpg", STATE_FROM)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {},
-        {"etag": 'W/"v1"'},
-        {"etag": "v1"},
-        {"etag": ""},
-        {"last_modified": SECOND_BEFORE, "date": DATE},
-        {"last_modified": HOUR_BEFORE},
-        {"last_modified": "long ago", "date": DATE},
-        {"last_modified": DATE, "date": HOUR_BEFORE},
-        {"etag": '"v1"', "accept_ranges": "none"},
-    ],
-)
-def test_a_part_without_one_may_not(fields: dict[str, str]) -> None:
-    assert verdict.state(head(200, **fields), url="https://h/a.jpg", total=STATE_FROM) is None
-
-
-@pytest.mark.parametrize("total", [None, 0, STATE_FROM - 1])
-def test_a_part_of_little_or_unknown_length_is_not_worth_a_state(total: int | None) -> None:
-    assert verdict.state(head(200, etag='"v1"'), url="https://h/a.jpg", total=total) is None
+    error = verdict.check_digests(found, promised)
+    assert (error is None) is right
+    if error is not None:
+        assert not error.retryable
+        assert "c" * 32 in str(error)
+        assert "a" * 32 in str(error)

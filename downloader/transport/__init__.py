@@ -20,12 +20,16 @@ import gevent
 import pycurl
 
 from downloader import errors
-from downloader.transport.exchange import Exchange
+from downloader.addresses import is_public
+from downloader.transport.exchange import LOOKS, USEFUL, Exchange
+from downloader.transport.gate import Gate
 from downloader.transport.handles import Handles
 from downloader.transport.translation import translate
 from downloader.urls import host_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from downloader.options import Options
     from downloader.request import Request
     from downloader.responses import Head
@@ -33,8 +37,10 @@ if TYPE_CHECKING:
 
 KEEPING_HOSTS = 4096
 """Hosts remembered for keeping connections open."""
-QUIET_LOOKS = 4
-"""How often in ``--timeout`` a running exchange is looked at for progress."""
+
+
+class Unheard(errors.BodyError):
+    """The body is as long as was promised, but nobody listened whether there was more: asking again will tell."""
 
 
 _forgotten: list[Any] = []
@@ -45,11 +51,21 @@ class Transport:
     """Performs requests for the greenlets of the current hub; close it when they are done.
 
     ``spare`` bounds how many idle easy handles are kept for reuse. ``cainfo`` is a PEM file with the trusted
-    certificates (a path, so that libcurl parses it once for all connections).
+    certificates (a path, so that libcurl parses it once for all connections). ``allowed`` judges each address before
+    it is connected to, and no proxy is used then; by default that is what ``--public-only`` asks for.
     """
 
-    def __init__(self, options: Options, *, cainfo: str | None = None, spare: int = 64) -> None:
-        self._handles = Handles(options, cainfo or certifi.where(), spare=spare)
+    def __init__(
+        self,
+        options: Options,
+        *,
+        cainfo: str | None = None,
+        spare: int = 64,
+        allowed: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._allowed = allowed or (is_public if options.public_only else None)
+        direct = self._allowed is not None
+        self._handles = Handles(options, cainfo or certifi.where(), spare=spare, direct=direct)
         self._active: dict[Any, Exchange] = {}
         self._keeping: set[str] = set()
         self._timeout = options.timeout
@@ -79,6 +95,7 @@ class Transport:
         plain = not listens and self._handles.is_plain(request)
         easy = self._handles.take(plain=plain)
         exchange = Exchange(receiver)
+        gate = None
         try:
             if listens:
                 easy.setopt(pycurl.VERBOSE, 1)
@@ -86,9 +103,12 @@ class Transport:
             self._handles.configure(easy, request, plain=plain)
             easy.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
             easy.setopt(pycurl.WRITEFUNCTION, exchange.on_data)
+            if self._allowed is not None:
+                gate = Gate(self._allowed)
+                easy.setopt(pycurl.OPENSOCKETFUNCTION, gate.open)
             self._active[easy] = exchange
             if self._watch is None:
-                self._watch = self._loop.timer(self._timeout / QUIET_LOOKS, self._timeout / QUIET_LOOKS)
+                self._watch = self._loop.timer(self._timeout / LOOKS, self._timeout / LOOKS)
                 self._watch.start(self._on_watch)
             self._multi.add_handle(easy)
             code, message = exchange.waiter.get()
@@ -97,9 +117,12 @@ class Transport:
             if exchange.failure is not None:
                 raise exchange.failure
             if code:
+                if gate is not None and (refusal := gate.failure or gate.refusal) is not None:
+                    raise refusal
                 raise translate(code, message, easy.getinfo(pycurl.OS_ERRNO))
             head = exchange.finish()
-            self._check_end(origin, exchange, head, listened=listens)
+            if exchange.complete:
+                self._check_end(origin, exchange, head, listened=listens)
             return head
         finally:
             if self._active.pop(easy, None) is not None and not self._closed:
@@ -135,7 +158,7 @@ class Transport:
 
         libcurl takes the promised ones, closes the connection and tells nobody but its log. So the log is listened
         to while a host has not kept a connection open; once it has, a connection that is closed against the head's
-        word gives the surplus away for nothing.
+        word gives the surplus away for nothing. A close that was announced says nothing: that is `Unheard`.
         """
         if exchange.excess:
             raise errors.BodyError("the server sent more bytes than it promised")
@@ -147,6 +170,8 @@ class Transport:
             self._keeping.discard(origin)
             if head.keeps_connection and head.content_length is not None:
                 raise errors.BodyError("the connection was out of step: more bytes than promised, or a close too early")
+            if head.content_length is not None and head.version.startswith("1"):
+                raise Unheard("the server closed the connection, it may have had more bytes than it promised")
 
     # Called by libcurl.
 
@@ -224,15 +249,19 @@ class Transport:
         while left:
             left, succeeded, failed = self._multi.info_read()
             for easy in succeeded:
-                self._detach(easy, 0, "", done)
+                self._detach(easy, 0, "", done, complete=True)
             for easy, code, message in failed:
                 self._detach(easy, code, message, done)
         _wake(done)
 
-    def _detach(self, easy: Any, code: int, message: str, done: list[tuple[Exchange, int, str]]) -> None:
+    def _detach(
+        self, easy: Any, code: int, message: str, done: list[tuple[Exchange, int, str]], *, complete: bool = False
+    ) -> None:
         exchange = self._active.pop(easy, None)
         if exchange is not None:
-            exchange.kept = code == 0 and easy.getinfo(pycurl.ACTIVESOCKET) != pycurl.SOCKET_BAD
+            if complete:
+                exchange.complete = True
+                exchange.kept = easy.getinfo(pycurl.ACTIVESOCKET) != pycurl.SOCKET_BAD
             self._multi.remove_handle(easy)
             done.append((exchange, code, message))
 
@@ -244,11 +273,12 @@ class Transport:
             return
         done: list[tuple[Exchange, int, str]] = []
         for easy, exchange in list(self._active.items()):
-            looks = exchange.looks_silent()
+            sent = bool(exchange.lines) or easy.getinfo(pycurl.PRETRANSFER_TIME) > 0
+            looks = exchange.look(USEFUL * self._timeout, sent=sent)
             if looks:
                 exchange.tell_head()
-            if looks >= QUIET_LOOKS and exchange.failure is None:
-                exchange.failure = errors.TimedOut(f"nothing came for {self._timeout:g} s")
+            if looks >= LOOKS and exchange.failure is None:
+                exchange.failure = exchange.silence(self._timeout)
             if exchange.failure is not None or exchange.settled:
                 self._detach(easy, 0, "", done)
         _wake(done)

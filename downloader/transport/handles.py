@@ -46,12 +46,13 @@ class Handles:
     """Easy handles for the requests of a run.
 
     A handle that has only ever had the run's own options and a URL is *plain*: the next plain request needs no more
-    than another URL. Every other one is reset before it is used again. ``spare`` bounds how many are kept.
+    than another URL. Every other one is reset before it is used again. ``spare`` bounds how many are kept. ``direct``
+    is for no proxy, not even the environment's.
     """
 
-    def __init__(self, options: Options, cainfo: str, *, spare: int) -> None:
+    def __init__(self, options: Options, cainfo: str, *, spare: int, direct: bool = False) -> None:
         check_libcurl()
-        self._base = _base_options(options, cainfo)
+        self._base = _base_options(options, cainfo, direct=direct)
         self._user_agent = options.user_agent
         self._referer = options.referer
         self._spare = spare
@@ -108,15 +109,17 @@ class Handles:
         self._plain.clear()
 
 
-def _base_options(options: Options, cainfo: str) -> list[tuple[int, Any]]:
+def _base_options(options: Options, cainfo: str, *, direct: bool) -> list[tuple[int, Any]]:
     """The libcurl options every request of a run shares."""
     base: list[tuple[int, Any]] = [
         (pycurl.NOSIGNAL, 1),
         (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
         (pycurl.HTTP_VERSION, _HTTP_VERSIONS[options.http_version]),
         (pycurl.BUFFERSIZE, BUFFER),
-        # Asks for the bytes as they are, and has libcurl undo an encoding that comes all the same.
+        # Asks for the bytes as they are. What comes encoded all the same is undone by its receiver, which sees whether
+        # it is complete; libcurl does not.
         (pycurl.ACCEPT_ENCODING, "identity"),
+        (pycurl.HTTP_CONTENT_DECODING, 0),
         (pycurl.CAINFO, cainfo),
         (pycurl.PROXY_CAINFO, cainfo),
         # A handle that is removed while its look-up runs must not wait for the resolver's thread.
@@ -129,8 +132,8 @@ def _base_options(options: Options, cainfo: str) -> list[tuple[int, Any]]:
     if options.insecure:
         base += [(pycurl.SSL_VERIFYPEER, 0), (pycurl.SSL_VERIFYHOST, 0)]
         base += [(pycurl.PROXY_SSL_VERIFYPEER, 0), (pycurl.PROXY_SSL_VERIFYHOST, 0)]
-    if options.proxy is not None:
-        base.append((pycurl.PROXY, options.proxy))
+    if direct or options.proxy is not None:
+        base.append((pycurl.PROXY, "" if direct else options.proxy))
     if options.netrc:
         base.append((pycurl.NETRC, pycurl.NETRC_OPTIONAL))
     return base

@@ -71,6 +71,8 @@ def translate(code: int, message: str, os_errno: int = 0) -> errors.ItemError:
         text = f"the body was cut short ({text})"
     elif code == 52:
         text = "the server closed the connection without an answer"
+    elif code == 100 and not message.strip():
+        text = "the header is too large"
     if os_errno and kind is errors.ConnectError and (reason := os.strerror(os_errno)).lower() not in text.lower():
         text = f"{text} ({reason})"
     return kind(text)

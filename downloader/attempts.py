@@ -1,0 +1,102 @@
+"""All tries of one item: where each asks, how long it waits for its turn, and what a failure means for the next."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from downloader import errors, urls
+from downloader.slots import Help
+from downloader.text import format_duration
+from downloader.transfer import Download
+from downloader.tries import Tries
+
+if TYPE_CHECKING:
+    from downloader.context import Context, Name
+    from downloader.items import Running, Saved, Tally
+    from downloader.slots import Slots
+
+
+class Attempts:
+    """Brings one item to its file. To be made with a slot held; at its end, whatever that is, none is."""
+
+    def __init__(
+        self, context: Context, slots: Slots, name: Name, running: Running, shown: dict[int, Running], tally: Tally
+    ) -> None:
+        """``shown`` has the transfers in flight by their items' index, for the display."""
+        self._context = context
+        self._slots = slots
+        self._item = name.item
+        self._running = running
+        self._shown = shown
+        self._tally = tally
+        self._help = Help(slots, context)
+        self._addresses = (name.item.address, *name.item.mirrors)
+        self._tries = Tries.first(len(self._addresses), context.options.retries)
+        self.download = Download(context, name, running, self._help)
+
+    def run(self) -> Saved:
+        """Try until the file is in place. Raises `context.Skip`, or what ends the item otherwise."""
+        limit = self._context.options.max_time
+        deadline = None if limit is None else self._running.started + limit
+        while True:
+            failure = self._attempt(deadline)
+            if failure is None:
+                try:
+                    return self.download.publish()
+                except errors.FileLost as error:
+                    self.download.discard()
+                    failure = error
+            self._prepare_next(failure, deadline)
+
+    def _attempt(self, deadline: float | None) -> errors.ItemError | None:
+        index, running = self._item.index, self._running
+        address = self._addresses[self._tries.address]
+        running.attempts = self._tries.attempt
+        running.received = running.resumed = 0
+        self._help.url = address.url
+        self._shown[index] = running
+        try:
+            left = self._slots.closed_for(index)
+            if left:
+                raise errors.StatusError(f"not asked: the host wants to be left alone for {format_duration(left)}")
+            self.download.destination.check_beforehand()
+            self.download.attempt(address, deadline)
+        except errors.ItemError as error:
+            self._help.refused(error, self.download.progress.final_url)  # before its slot goes to the next one
+            return error
+        finally:
+            del self._shown[index]
+            self._tally.received += running.received - running.resumed
+            self._slots.finish(index)
+        return None
+
+    def _prepare_next(self, failure: errors.ItemError, deadline: float | None) -> None:
+        """Wait for the next try's turn. Raises ``failure`` where none may help."""
+        download, item = self.download, self._item
+        found = self._tries.next(
+            failure,
+            progressed=download.progressed,
+            bound=download.bound,
+            jitter=random.random(),  # noqa: S311 jitter, no secret
+        )
+        if found is None or (deadline is not None and time.monotonic() + found[1] >= deadline):
+            raise _told(failure, len(self._addresses))
+        tries, delay = found
+        self._context.ledger.yield_place(item.index)
+        for listener in self._context.listeners:
+            listener.retrying(item, failure, delay, self._tries.attempt)
+        self._tries = tries
+        self._tally.waiting += 1
+        try:
+            self._slots.wait(item.index, urls.host_key(self._addresses[tries.address].url), delay)
+        finally:
+            self._tally.waiting -= 1
+
+
+def _told(failure: errors.ItemError, addresses: int) -> errors.ItemError:
+    """Say of the last of several failures that it was not the only one."""
+    if addresses > 1 and isinstance(failure, errors.TransferError):
+        failure.args = (f"{failure} (as did the other addresses of {addresses})",)
+    return failure

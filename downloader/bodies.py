@@ -1,0 +1,92 @@
+"""The body of one response on its way: gathered into larger writes, or cut off once it does not matter any more."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from downloader import errors
+from downloader.request import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.context import Context
+    from downloader.items import Address, Item
+    from downloader.request import Request
+    from downloader.resume import Ask
+
+GATHER = 64 * 1024
+"""Bytes that are gathered before they are written: libcurl hands out 16 KiB at a time, whatever it received."""
+GATHER_CHUNKS = 256
+"""Chunks that are gathered at most, where they are small."""
+IGNORED = 64 * 1024
+"""Bytes of a redirect's or an error's body that are read to keep the connection; a longer one costs it."""
+
+
+class Enough(Exception):
+    """Ends an exchange whose other bytes do not matter."""
+
+
+class Gatherer:
+    """Gathers the chunks of one body and hands them on as fewer, larger lists with their size."""
+
+    __slots__ = ("_write", "chunks", "held")
+
+    def __init__(self, write: Callable[[list[bytes], int], None]) -> None:
+        self._write = write
+        self.chunks: list[bytes] = []
+        self.held = 0
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self.chunks.append(chunk)
+        self.held += len(chunk)
+        if self.held >= GATHER or len(self.chunks) >= GATHER_CHUNKS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand on what was gathered."""
+        chunks, held, self.chunks, self.held = self.chunks, self.held, [], 0
+        if held:
+            self._write(chunks, held)
+
+
+class Source:
+    """Where the bytes of a file come from during one try."""
+
+    __slots__ = ("address", "deadline", "origin")
+
+    def __init__(self, origin: Address, address: Address, deadline: float | None) -> None:
+        self.origin = origin
+        """The item's own address or a mirror's."""
+        self.address = address
+        """Where that redirected to."""
+        self.deadline = deadline
+        """Monotonic seconds, None for no end."""
+
+    def request(self, item: Item, context: Context, ask: Ask | None) -> Request:
+        """Return the request for ``item``, all of it or the range ``ask``. Raises as `left`."""
+        options = context.options
+        return build(
+            item, self.address, options, cookies=context.cookies, deadline=self.left(options.max_time), ask=ask
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether the deadline has come, as far as libcurl's clock can be trusted."""
+        return self.deadline is not None and time.monotonic() >= self.deadline - 0.01
+
+    def left(self, most: float | None) -> float | None:
+        """Return the seconds until the deadline, ``most`` after the start; raises `errors.DeadlineExceeded` after."""
+        if self.deadline is None:
+            return None
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise late(most)
+        return left
+
+
+def late(most: float | None) -> errors.DeadlineExceeded:
+    """Return the error of an item that has taken its ``most`` seconds."""
+    return errors.DeadlineExceeded(f"not done within --max-time {most:g} s")

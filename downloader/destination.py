@@ -1,0 +1,267 @@
+"""Where an item's file goes: its name, who else wants it, the part that waits for it, the step to its final path."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from downloader import files, naming, partfile, resume
+from downloader.context import Context, Name, Skip
+from downloader.errors import Interrupted, NoRoom
+from downloader.resume import RESUME_FROM, State
+from downloader.text import format_size
+
+if TYPE_CHECKING:
+    from downloader.items import Running
+    from downloader.partfile import Part
+    from downloader.resume import Plan
+
+
+class Undecided(Exception):
+    """The file may exist already, which its name will tell once names before it are settled."""
+
+
+class Destination:
+    """The file system's side of one item. Its methods raise `Skip` where the item needs no download.
+
+    They raise `errors.NameRefused`, `errors.FileLost` and `errors.StopRun` as `files.translate` says.
+    """
+
+    def __init__(self, context: Context, name: Name, running: Running) -> None:
+        self.part: Part | None = None
+        """The file that is being written, open and locked."""
+        self._context = context
+        self._item = name.item
+        self._name = name
+        self._running = running
+        self._looked: str | None = None
+        self._locked: str | None = None
+        self._working: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """What the file is called as far as that is known, relative to the output folder."""
+        return self._name.given or self._name.wanted
+
+    @property
+    def looked(self) -> bool:
+        """Whether a part under the present name has been looked for."""
+        return self._looked is not None and self._looked == self.name
+
+    @property
+    def state(self) -> State | None:
+        """What is known of the part that is open."""
+        return None if self.part is None else self.part.state
+
+    # Names.
+
+    def check_beforehand(self) -> None:
+        """See to what the name tells without asking: its file may be there by now, or be another gdl's just now."""
+        name, context = self._name, self._context
+        if name.given is None and name.wanted is not None and context.existing(name.wanted, self._item.url):
+            name.settle(context)
+        known = name.given or name.wanted
+        if known is not None and not context.options.dry_run:
+            self._lock(known, make=False)
+        if name.given is not None and (path := context.existing(name.given, self._item.url)) is not None:
+            raise Skip("exists", path)
+
+    def call_it(self, *, disposition: str | None, extension: str | None, final_url: str) -> None:
+        """Choose the name, now that its response has told all there is to know.
+
+        Raises `Undecided` where a file of that name exists and others come first.
+        """
+        context, item, name = self._context, self._item, self._name
+        if name.given is None or disposition is not None or context.template is not None:
+            before = name.given
+            name.want(
+                naming.choose(
+                    explicit=item.name,
+                    template=context.template,
+                    url=item.url,
+                    final_url=final_url,
+                    index=item.index,
+                    disposition=disposition,
+                    extension=extension,
+                ),
+                context,
+            )
+            self._running.name = self.name or ""
+            if name.given is None or name.given != before:
+                self._skip_existing()
+        known = name.given or name.wanted or ""
+        if context.options.dry_run:
+            raise Skip("dry run", context.path(known))
+        if self._locked != known or not context.locks.entered:
+            self._lock(known, make=True)
+
+    def decide(self) -> None:
+        """Settle the name of an item that was `Undecided`; waits for names before it."""
+        path = self._context.existing(self._name.settle(self._context), self._item.url)
+        if path is not None:
+            raise Skip("exists", path)
+
+    def _skip_existing(self) -> None:
+        path = self._context.existing(self.name or "", self._item.url)
+        if path is not None:
+            if self._name.given is None:
+                raise Undecided
+            raise Skip("exists", path)
+
+    def _lock(self, name: str, *, make: bool) -> None:
+        context = self._context
+        if make and context.options.fsync:
+            context.new_folders.update(files.missing_folders(os.path.dirname(context.path(name))))
+        if self._locked is not None and self._locked != name:
+            context.locks.drop(self._locked)
+        self._locked = name
+        if not context.locks.take(name, make=make):
+            self._locked = None
+            raise Skip("in progress", context.path(name))
+
+    # The part.
+
+    def plan(self, url: str) -> Plan | None:
+        """Open the part that an earlier try left, if there is one, and return how ``url`` can continue it."""
+        name, context = self.name, self._context
+        if self.part is None and name is not None and name != self._looked and not context.options.dry_run:
+            self._looked = name
+            if "/" in name:
+                context.check_folder(name)
+            if not context.states.has(name):
+                return None
+            self.part = self._open_part()
+        state = self.state
+        if state is None:
+            return None
+        return resume.plan(state, url=url, checksum=self._item.checksum, boot=files.boot_id())
+
+    def open(self, total: int | None, *, there: int = 0) -> Part:
+        """Return the file to write ``total`` bytes to, of which ``there`` are in it already.
+
+        It needs a name only where it may be continued one day, or must replace another. Raises `errors.NoRoom`
+        where it is too large for the disk.
+        """
+        context = self._context
+        name = self.name or ""
+        if "/" in name:
+            context.check_folder(name)
+        if total is not None and total >= RESUME_FROM:
+            self._check_room(total - there)
+        if self.part is None and total is not None and total < RESUME_FROM and context.options.existing != "overwrite":
+            self.part = partfile.open_nameless(context.path(name))
+        if self.part is None:
+            self.part = self._open_part()
+        return self.part
+
+    def _open_part(self) -> Part:
+        context, name = self._context, self.name or ""
+        if naming.key(name) in context.working:
+            # Another item writes under this name until the ledger has settled who gets it.
+            name = naming.collided(name, self._item.url)
+        try:
+            part = partfile.open_part(context.path(name), warn=context.warn)
+        except partfile.InProgress:
+            raise Skip("in progress", context.path(name)) from None
+        self._working = naming.key(name)
+        context.working.add(self._working)
+        context.states.add(name)
+        if part.moved_aside is not None:
+            context.warn(f"{part.path} was no part of gdl's: it is {part.moved_aside} now")
+        return part
+
+    def _check_room(self, needed: int) -> None:
+        context = self._context
+        free = files.free(os.path.dirname(context.path(self.name or "")))
+        promised = context.promised()
+        if free is not None and needed + promised > free:
+            others = f" and other files need {format_size(promised)} of it" if promised else ""
+            raise NoRoom(
+                f"the file needs {format_size(needed)}, where it would be written {format_size(free)} are free{others}"
+            )
+
+    def close_part(self) -> None:
+        """Let go of the part: it is kept or removed as it deserves. Idempotent."""
+        part, self.part = self.part, None
+        self._looked = None
+        try:
+            if part is not None:
+                part.leave()
+        finally:
+            if self._working is not None:
+                self._context.working.discard(self._working)
+                self._working = None
+
+    def discard_part(self) -> None:
+        """Remove the part and what is known of it. Idempotent."""
+        if self.part is not None:
+            self.part.discard()
+        self.close_part()
+
+    def abandon(self) -> None:
+        """Let go of everything."""
+        try:
+            if self.part is not None or self._working is not None:
+                self.close_part()
+        finally:
+            if self._locked is not None:
+                self._context.locks.drop(self._locked)
+
+    # The final path.
+
+    def publish(self, chunks: list[bytes]) -> str:
+        """Give the checked file its final path and return it; ``chunks`` is all of it where there is no part.
+
+        Blocks while names before it in the list are not settled (at most `context.NAME_PATIENCE`). Raises `Skip`
+        where the path has been taken meanwhile.
+        """
+        context = self._context
+        try:
+            name = self._name.settle(context)
+        except Interrupted:  # a whole file had better get its name than be lost
+            name = self._name.settle_now(context)
+        path = context.path(name)
+        number = 0
+        while not self._publish_as(path, chunks):
+            if context.options.existing != "rename":
+                self.discard_part()
+                raise Skip("exists", path)
+            number += 1
+            path = context.path(context.ledger.claim(naming.numbered(name, number), self._item.url))
+        if context.new_folders:
+            self._sync_new_folders(os.path.dirname(path))
+        return path
+
+    def _sync_new_folders(self, folder: str) -> None:
+        """Have the disk know the folders that this run has made for the file, from the inside out."""
+        new = self._context.new_folders
+        with files.translated(folder):
+            while folder in new:
+                parent = os.path.dirname(folder)
+                files.sync_folder(parent)
+                new.discard(folder)
+                folder = parent
+
+    def _publish_as(self, path: str, chunks: list[bytes]) -> bool:
+        options = self._context.options
+        replace = options.existing == "overwrite"
+        part = self.part
+        if part is None and not replace:
+            self.part = part = partfile.open_nameless(path)
+            if part is not None:
+                part.write(chunks, 0)
+        if part is None:
+            self.part = part = self._open_part()
+            self._write_down(part, chunks)
+        try:
+            return part.publish(path, replace=replace, fsync=options.fsync)
+        except partfile.Unlinkable:
+            whole = part.read_all()
+            part.release()
+            self.part = named = self._open_part()
+            self._write_down(named, [whole])
+            return named.publish(path, fsync=options.fsync)
+
+    def _write_down(self, part: Part, chunks: list[bytes]) -> None:
+        part.begin(State(self._item.url))
+        part.write(chunks, 0)

@@ -1,0 +1,87 @@
+"""What runs that were cut off have left beside a final path, and whether the file there is whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from downloader import files, resume, spans
+from downloader.files import translated
+from downloader.partfile import ASIDE, PART, STATE, move_aside, read_state
+
+MOST_READ = 10_000
+"""Entries of a folder that are read at most to know its states: a few milliseconds."""
+
+
+class States:
+    """Which names in ``folder`` have a state beside them, and so perhaps a part to be continued.
+
+    Asking the file system for each of many names costs more than reading the folder once, if it is not too large.
+    What another run leaves later is not seen then: its part is begun again, at worst.
+    """
+
+    def __init__(self, folder: str, *, most: int = MOST_READ) -> None:
+        self._folder = folder
+        self._names: set[str] | None = set()
+        try:
+            with os.scandir(folder or ".") as entries:
+                for number, entry in enumerate(entries):
+                    if number >= most:
+                        self._names = None
+                        break
+                    if entry.name.endswith(STATE):
+                        self._names.add(entry.name.removesuffix(STATE))
+        except FileNotFoundError:
+            pass
+        except OSError:  # it can be written to perhaps, if not read
+            self._names = None
+
+    def has(self, name: str) -> bool:
+        """Tell whether ``name`` may have one."""
+        if self._names is None or "/" in name:
+            return os.access(os.path.join(self._folder, name + STATE), os.F_OK)
+        return name in self._names
+
+    def add(self, name: str) -> None:
+        """Take note that ``name`` gets one."""
+        if self._names is not None:
+            self._names.add(name)
+
+
+def whole(final: str, *, boot: str) -> bool:
+    """Tell whether the existing file ``final`` is as whole as its writer meant it to be.
+
+    A run that was cut off while it published leaves its state. What the machine's crash may have emptied or cut
+    short is taken back into its part, to be downloaded again; ``boot`` is the boot the machine runs in.
+    """
+    with translated(final):
+        data = read_state(final)
+        state = None if data is None else resume.parse(data)
+        if state is None or not state.published:
+            return True
+        found, part = os.lstat(final), _lstat(final + PART)
+        if not stat.S_ISREG(found.st_mode):
+            return True
+        if found.st_ino != state.inode:
+            # An empty file may be the name that was reserved for the part (`files.rename_noreplace`).
+            reserved = not found.st_size and part is not None and part.st_ino == state.inode and part.st_size > 0
+            if reserved:
+                files.unlink(final)
+            return not reserved
+        if part is not None and os.path.samestat(found, part):  # linked, and not yet unlinked
+            files.unlink(final + PART)
+        complete = found.st_size >= spans.covered(state.done)
+        if complete and (state.synced or state.boot == boot):
+            files.unlink(final + STATE)
+            return True
+        if part is not None and not os.path.samestat(found, part):
+            move_aside(final + PART, final + PART + ASIDE)
+        files.rename_noreplace(final, final + PART)
+        return False
+
+
+def _lstat(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None

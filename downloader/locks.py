@@ -1,0 +1,288 @@
+"""One gdl per file: a lock for each name in flight, seen by every gdl that works on the same output folder.
+
+The locks are byte ranges of ``.gdl.lock`` in that folder, one byte for each name at an offset that is the name's hash,
+so the file stays empty. They save requests and bytes, no more: two writers of one part are kept apart by the part's
+own lock. So nothing that goes wrong here fails an item. No name in a list can start with a dot: none is this file's.
+
+Who comes and who goes, so that the file vanishes with its last user and nobody is left with a lock on a lost one:
+
+- From opening to closing each user holds a shared lock on the presence byte. It is refused only while somebody removes
+  the file. Who has it looks whether the path is still this file, and otherwise opens anew.
+- Who leaves gives its shared lock up, then asks for the exclusive one without waiting. All who leave do it in this
+  order, so the last of them gets it, and removes the file before letting go. Who was killed left the file to the next.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+import sys
+from contextlib import suppress
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from gevent import monkey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOCK_FILE: Final = ".gdl.lock"
+
+# Unpatched: the hub must not be entered here, as the others would find the work half done.
+_close = monkey.get_original("os", "close")
+_sleep = monkey.get_original("time", "sleep")
+_allocate_lock = monkey.get_original("_thread", "allocate_lock")
+
+# Linux's locks that belong to an open file, not to the process: closing another descriptor does not drop them.
+_OFD: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
+_flock = struct.Struct("hhqqi0q").pack  # Linux's struct flock with 64-bit offsets; l_pid must be 0
+_LOCKF: Final = {
+    fcntl.F_RDLCK: fcntl.LOCK_SH | fcntl.LOCK_NB,
+    fcntl.F_WRLCK: fcntl.LOCK_EX | fcntl.LOCK_NB,
+    fcntl.F_UNLCK: fcntl.LOCK_UN,
+}
+
+# Not blocking matters only where somebody has put a named pipe in the file's place.
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_PRESENCE: Final = 0
+_TRIES: Final = 250
+"""Most times the file is opened anew because it is just being removed; a millisecond passes between most of them."""
+
+NO_LOCKS: Final = "the output folder has no file locks: two gdl must not work on that folder at the same time"
+UNSUPPORTED: Final = frozenset(
+    {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EOVERFLOW}
+)
+_NOT_OURS: Final = frozenset({errno.EEXIST, errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO})
+
+
+class NameLocks:
+    """The names that one run is downloading, locked in its output ``folder`` against all other runs.
+
+    Take a name before its request with ``make=False``, so that no folder is made for what may fail, and again with
+    ``make=True`` when its body has come: where the folder was there the first time, the second costs nothing. Look for
+    an existing file after taking its name, as it may have been published just before. Drop the name when the item has
+    its result or waits for another try, and close when the run is over. No method raises.
+
+    ``warn`` is told, once, where names cannot be locked though files could be written.
+    """
+
+    __slots__ = ("_file", "_folder", "_held", "_wanted", "_warn", "_warned")
+
+    def __init__(self, folder: str, *, warn: Callable[[str], None]) -> None:
+        self._folder = folder or "."
+        self._warn = warn
+        self._warned = False
+        self._file: _LockFile | None = None
+        self._held: dict[str, int] = {}
+        self._wanted: set[str] = set()
+
+    @property
+    def entered(self) -> bool:
+        """Whether names are being locked, so that taking one again is needless."""
+        return self._file is not None
+
+    def take(self, key: str, *, make: bool) -> bool:
+        """Lock ``key``, the file's path within the folder; False where another run (or object) holds it.
+
+        True where it is held now, was held already, or cannot be locked: because the folder is not there and not to be
+        made (``make``), or has no locks. What was not locked is locked as soon as the folder is there, and tried again
+        at the next call for the same key.
+        """
+        if key in self._held:
+            return True
+        file = self._file or self._enter(make=make)
+        if file is None:
+            self._wanted.add(key)
+            return True
+        if key in self._held:  # by entering
+            return True
+        start = _offset(key)
+        try:
+            if not file.lock(start):
+                return False
+        except OSError as error:
+            self._explain(error)
+        else:
+            self._held[key] = start
+        return True
+
+    def drop(self, key: str) -> None:
+        """Unlock ``key``; nothing happens where it is not held."""
+        self._wanted.discard(key)
+        start = self._held.pop(key, None)
+        if start is not None and self._file is not None:
+            self._file.unlock(start)
+
+    def close(self) -> None:
+        """Drop all, and remove the lock file unless others use it: also one that a killed run has left.
+
+        Idempotent; a later `take` begins anew.
+        """
+        for key in (*self._held, *self._wanted):
+            self.drop(key)
+        if self._file is None and os.path.lexists(os.path.join(self._folder, LOCK_FILE)):
+            self._enter(make=False)
+        file, self._file = self._file, None
+        if file is not None:
+            file.leave()
+
+    def _enter(self, *, make: bool) -> _LockFile | None:
+        """Open the lock file, once the folder exists; None where that cannot be."""
+        if self._warned:
+            return None
+        try:
+            self._file = _open(self._folder)
+        except FileNotFoundError:
+            if make:
+                with suppress(OSError):  # the download itself will say it
+                    os.makedirs(self._folder, exist_ok=True)
+                    return self._enter(make=False)
+        except OSError as error:
+            self._explain(error)
+        if self._file is not None:
+            # What was taken before the folder was there is in flight now.
+            wanted, self._wanted = self._wanted, set()
+            for key in wanted:
+                self.take(key, make=False)
+        return self._file
+
+    def _explain(self, error: OSError) -> None:
+        problem = complaint(error.errno or 0, self._folder, writable=os.access(self._folder, os.W_OK | os.X_OK))
+        if problem is not None and not self._warned:
+            self._warned = True
+            self._warn(problem)
+
+
+def complaint(code: int, folder: str, *, writable: bool) -> str | None:
+    """Return what to tell of error number ``code`` from locking in ``folder``; None where downloads will fail of it."""
+    path = os.path.join(folder, LOCK_FILE)
+    if code in UNSUPPORTED:
+        return NO_LOCKS
+    if code in _NOT_OURS:
+        reason = f"{path} is not a lock file of gdl"
+    elif code == errno.EBUSY or (code in (errno.EACCES, errno.EPERM) and writable):
+        reason = f"{path} cannot be locked"
+    else:
+        return None
+    return f"{reason}: two gdl must not work on that folder at the same time"
+
+
+class _LockFile:
+    """The open lock file of ``folder``. Its user counts itself in ``users``, and leaves once."""
+
+    __slots__ = ("_fd", "_folder", "_locked", "users")
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._fd = _open_present(os.path.join(folder, LOCK_FILE))
+        self._locked: set[int] = set()
+        self.users = 1
+
+    def lock(self, start: int) -> bool:
+        """Lock the byte at ``start``; False where it is locked already. Raises OSError where there are no locks."""
+        # Locks that belong to the process would let another object in the same process have it too.
+        if start in self._locked or not _lock(self._fd, fcntl.F_WRLCK, start):
+            return False
+        self._locked.add(start)
+        return True
+
+    def unlock(self, start: int) -> None:
+        self._locked.discard(start)
+        try:  # noqa: SIM105 suppress takes longer than all else here
+            _lock(self._fd, fcntl.F_UNLCK, start)
+        except OSError:
+            pass
+
+    def leave(self) -> None:
+        """Close the file, if this was its last user here, and remove it, if this was the last anywhere."""
+        with _guard:
+            self.users -= 1
+            if self.users:
+                return
+            _shared.pop(self._folder, None)
+            path = os.path.join(self._folder, LOCK_FILE)
+            try:
+                _lock(self._fd, fcntl.F_UNLCK, _PRESENCE)
+                if _lock(self._fd, fcntl.F_WRLCK, _PRESENCE) and _is_at(path, os.fstat(self._fd)):
+                    os.unlink(path)
+            except OSError:
+                pass  # an empty file stays; the next user removes it
+            finally:
+                _close(self._fd)
+
+
+# Where locks belong to the process, closing any descriptor of the file drops them all: its users share one.
+_shared: dict[str, _LockFile] = {}
+_guard = _allocate_lock()
+
+
+def _open(folder: str) -> _LockFile:
+    """Open the lock file of ``folder``. Raises OSError where there is none to be had."""
+    if _OFD is not None:
+        return _LockFile(folder)
+    folder = os.path.realpath(folder)
+    with _guard:
+        file = _shared.get(folder)
+        if file is None:
+            file = _shared[folder] = _LockFile(folder)
+        else:
+            file.users += 1
+        return file
+
+
+def _open_present(path: str) -> int:
+    """Return a descriptor of the file at ``path`` that holds the shared lock on its presence byte."""
+    for tries in range(_TRIES):
+        fd = os.open(path, _FLAGS, 0o666)
+        try:
+            if _is_present(fd, path):
+                return fd
+        except BaseException:
+            _close(fd)
+            raise
+        _close(fd)
+        if tries > 2:
+            _sleep(0.001)
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+
+
+def _is_present(fd: int, path: str) -> bool:
+    """Lock the presence byte; False where the file is being removed or was."""
+    found = os.fstat(fd)
+    # A file of ours is empty and has one name: anything else was planted, or is somebody's own.
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    try:
+        return _lock(fd, fcntl.F_RDLCK, _PRESENCE) and _is_at(path, found)
+    except OSError as error:
+        if error.errno in UNSUPPORTED and _is_at(path, found):
+            os.unlink(path)  # of use to nobody here
+        raise
+
+
+def _is_at(path: str, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), found)
+    except FileNotFoundError:
+        return False
+
+
+def _offset(key: str) -> int:
+    """Return where the lock of ``key`` is: the same in every process, from 1 to 2^62."""
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 2) + 1
+
+
+def _lock(fd: int, kind: int, start: int) -> bool:
+    """Set a lock on one byte, without waiting; False where it is another's. Raises OSError where there are no locks."""
+    try:
+        if _OFD is not None:
+            fcntl.fcntl(fd, _OFD, _flock(kind, os.SEEK_SET, start, 1, 0))
+        else:
+            fcntl.lockf(fd, _LOCKF[kind], 1, start)
+    except (BlockingIOError, PermissionError):  # POSIX allows either for a lock that is taken
+        return False
+    return True
