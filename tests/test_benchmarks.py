@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.cli import REPOSITORY
 from support.processes import accepts, find_program
 
 from benchmarks.bench import Bench
 from benchmarks.cases import huge
-from benchmarks.measure import MB, Series, Usage, ratios, run
+from benchmarks.measure import MB, Series, Usage, ratios, run, together
+from benchmarks.ranges import kill_moments, killed, per_run
 from benchmarks.report import Fact, Report
-from benchmarks.server import serving
-from benchmarks.tools import choose
+from benchmarks.server import Sent, parse_log, serving
+from benchmarks.tools import SPLITTING, Tool, choose, left_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +73,71 @@ def test_a_huge_file_is_measured_against_a_smaller_one(tmp_path: Path) -> None:
     assert any(fact.text == "more than with 1 MB" for fact in report.facts)
 
 
+def test_one_file_is_split_by_gdl_and_its_peers(tmp_path: Path) -> None:
+    find_program("axel")
+    printed, found = bench(tmp_path, "--tools", "axel", "--count", "3", "split", "split-strict")
+    plain, strict = found["cases"]
+    assert (plain["case"], strict["case"]) == ("split", "split-strict")
+    for case in (plain, strict):
+        assert [series["command"] for series in case["series"]] == ["gdl -q --split 16", "axel -n 16"]
+        assert [fact["text"] for fact in case["facts"]] == ["wall time of gdl to that of axel", "one connection gets"]
+        assert [note.partition(" needs ")[0] for note in case["notes"]] == ["`gdl -q --split 16`", "`axel -n 16`"]
+    assert [case["facts"][0]["most"] for case in (plain, strict)] == [1.0, None]
+    assert printed.count("(target: at most 1;") == 1
+
+
+def test_a_limit_is_strict_or_what_nginx_does_by_itself(tmp_path: Path) -> None:
+    find_program("nginx")
+    find_program("openssl")
+    with serving(tmp_path, tmp_path) as server:
+        limits = [server.limited(4096, "a"), server.limited(16384, "b"), server.limited(4096, "c", plainly=True)]
+    assert [limit.removeprefix(server.http) for limit in limits] == [
+        "/slowly/4096k/a",
+        "/quickly/16384k/b",
+        "/plainly/4096k/c",
+    ]
+    config = (tmp_path / "nginx.conf").read_text()
+    assert config.count("limit_rate $rate;") == 3
+    assert re.findall(r"sendfile_max_chunk (\w+);", config) == ["64k", "1024k"]
+
+
+def test_bytes_are_counted_for_a_file_whose_download_is_killed(tmp_path: Path) -> None:
+    find_program("nginx")
+    find_program("openssl")
+    folders = [tmp_path / name for name in ("data", "nginx", "scratch")]
+    for folder in folders:
+        folder.mkdir()
+    with serving(folders[0], folders[1]) as server:
+        names = frozenset({"gdl"})
+        work = Bench(server, folders[0], folders[2], choose(names), count=2, names=names, seed=7)
+        report = killed(work, seconds=1.0, kills=2)
+    assert [series.label for series in report.series] == ["gdl -q", "gdl -q --split 4"]
+    assert [fact.most for fact in report.facts] == [1.05, 1.05]
+    assert all(fact.value >= 1 for fact in report.facts)
+    assert "(--seed 7)" in report.notes[0]
+
+
+def test_another_checkout_is_measured_beside_this_one(tmp_path: Path) -> None:
+    checkout = tmp_path / "other"
+    shutil.copytree(REPOSITORY / "downloader", checkout / "downloader")
+    (checkout / "downloader" / "_version.py").write_text('__version__ = "98.7"\n')
+    printed, found = bench(
+        tmp_path, "--tools", "gdl", "--against", str(checkout), "--count", "5", "startup", "small-http"
+    )
+    assert found["machine"]["gdl (other)"] == "gdl 98.7"
+    startup, small = ([series["command"] for series in case["series"]] for case in found["cases"])
+    assert "gdl (other) -q /dev/null" in startup
+    assert small == ["gdl -q", "gdl (other) -q"]
+    assert "CPU of gdl to that of gdl (other)" in printed
+
+
+def test_a_folder_without_gdl_is_no_checkout(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "--against", str(tmp_path), "startup"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--against" in done.stderr
+
+
 def test_a_case_that_does_not_exist_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "smal"], cwd=REPOSITORY, capture_output=True, text=True, check=False
@@ -89,6 +160,48 @@ def test_a_process_is_measured_by_itself(tmp_path: Path) -> None:
 def test_a_command_that_cannot_be_started_is_no_figure(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no-such-program"):
         run([str(tmp_path / "no-such-program")], tmp_path)
+
+
+def test_a_command_is_killed_when_its_time_is_up(tmp_path: Path) -> None:
+    usage = run([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path, kill_after=0.1)
+    assert usage.code == -signal.SIGKILL
+
+
+def test_a_command_that_ends_in_time_is_not_killed(tmp_path: Path) -> None:
+    assert run([sys.executable, "-c", "raise SystemExit(7)"], tmp_path, kill_after=600).code == 7
+
+
+def test_several_starts_count_as_one_command() -> None:
+    starts = [Usage(-9, 10.0, 2.0, 1.0, 0.5, 40), Usage(-9, 12.0, 1.0, 0.5, 0.5, 50), Usage(0, 13.0, 3.0, 1.0, 1.0, 30)]
+    assert together(starts) == Usage(0, 10.0, 6.0, 2.5, 2.0, 50)
+
+
+@given(st.integers(), st.integers(1, 50), st.floats(0.001, 1000))
+def test_kills_come_in_order_and_in_time_and_again_for_the_same_seed(seed: int, count: int, seconds: float) -> None:
+    moments = kill_moments(seed, count, seconds)
+    assert len(moments) == count
+    assert moments == sorted(moments)
+    assert moments[0] >= 0
+    assert moments[-1] <= seconds * (1 + 1e-9)
+    assert moments == kill_moments(seed, count, seconds)
+
+
+def test_what_the_server_sent_is_read_from_its_log() -> None:
+    sent = parse_log("split-gdl 3 1000\nsplit-gdl 3 500\nkilled-1-curl 4 0\n")
+    assert sent == [Sent("split-gdl", 3, 1000), Sent("split-gdl", 3, 500), Sent("killed-1-curl", 4, 0)]
+    assert per_run(sent, 2) == "1.5 requests over 1.0 connections for each download"
+
+
+def test_tools_are_chosen_by_name_with_gdl_first() -> None:
+    assert [tool.label for tool in choose(["gdl"], SPLITTING)] == ["gdl -q --split 16"]
+    with pytest.raises(ValueError, match="no-such-tool"):
+        choose(["gdl", "no-such-tool"])
+
+
+def test_a_peer_that_is_not_installed_is_named_unless_others_were_asked_for() -> None:
+    absent = Tool("no-such-tool", "no-such-tool -n 16", lambda _: [])
+    assert left_out(None, [*SPLITTING[:1], absent]) == ["`no-such-tool -n 16` is left out: not installed"]
+    assert left_out(["gdl"], [absent]) == []
 
 
 def test_ratios_are_of_pairs() -> None:
