@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import shutil
 import signal
 import sys
@@ -14,14 +15,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import cases, million
+from benchmarks import cases, million, ranges
 from benchmarks.bench import Bench, say
 from benchmarks.measure import Wrong
 from benchmarks.server import Unavailable, serving
-from benchmarks.tools import TOOLS, choose
+from benchmarks.tools import EVERY, SPLITTING, choose, other
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.report import Report
     from benchmarks.tools import Tool
@@ -34,6 +35,9 @@ CASES: dict[str, Callable[[Bench], Report]] = {
     "small-bars": cases.small_bars,
     "large": cases.large,
     "huge": cases.huge,
+    "split": ranges.split,
+    "split-strict": ranges.split_strict,
+    "killed": ranges.killed,
     "million-fail": million.million_fail,
     "million-ok": million.million_ok,
 }
@@ -52,17 +56,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = set(options.cases) - CASES.keys()
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    names = frozenset(options.tools.split(",")) if options.tools else None
+    seed = random.randrange(1_000_000) if options.seed is None else options.seed
     try:
-        tools = choose(options.tools.split(",") if options.tools else None)
+        tools, splitting = choose(names), choose(names, SPLITTING)
     except ValueError as error:
         parser.error(f"--tools: {error}")
+    if options.against is not None:
+        try:
+            tools.insert(1, other(Path(options.against).resolve()))
+        except ValueError as error:
+            parser.error(f"--against: {error}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     reports: list[Report] = []
     code = 0
-    machine = _machine(tools) | {"files": f"in {options.scratch}"}
+    machine = _machine({tool.title: tool for tool in (*splitting, *tools)}) | {"files": f"in {options.scratch}"}
     print("\n".join(f"- {name}: {value}" for name, value in machine.items()), end="\n\n", flush=True)
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gdl-bench-", dir=options.scratch)))
+        made = tempfile.TemporaryDirectory(prefix="gdl-bench-", dir=options.scratch)
+        scratch = Path(stack.enter_context(made)).resolve()
         kept = Path(options.data).resolve() if options.data else scratch / "data"
         for folder in (kept, scratch / "nginx"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         for name in options.cases or CASES:
             taking = tools[:1] if name in ALONE and not options.tools else tools
-            bench = Bench(server, kept, scratch, taking, options.runs, options.count)
+            bench = Bench(server, kept, scratch, taking, options.runs, options.count, names, seed)
             try:
                 reports.append(CASES[name](bench))
             except Wrong as wrong:
@@ -91,8 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures gdl and its peers.")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default")
     parser.add_argument("--runs", type=_positive, default=5, metavar="N", help="paired runs, after one to warm up")
-    parser.add_argument("--count", type=_positive, metavar="N", help="files or lines, instead of a case's own number")
-    parser.add_argument("--tools", metavar="NAMES", help=f"of {','.join(tool.name for tool in TOOLS)}")
+    parser.add_argument(
+        "--count", type=_positive, metavar="N", help="files, lines or megabytes, not a case's own number"
+    )
+    parser.add_argument("--tools", metavar="NAMES", help=f"of {','.join(EVERY)}")
+    parser.add_argument(
+        "--against", metavar="DIR", help="measure the gdl of another checkout too, as gdl (other), with the same lists"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="for what is drawn by lot; another one each time")
     parser.add_argument(
         "--scratch", metavar="DIR", default=_memory(), help=f"download into a folder made here; default {_memory()}"
     )
@@ -117,7 +135,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _machine(tools: Sequence[Tool]) -> dict[str, str]:
+def _machine(tools: Mapping[str, Tool]) -> dict[str, str]:
     """What the figures were made with; a load that is high before the start makes them doubtful."""
     load = os.getloadavg()[0]
     cores = os.cpu_count() or 1
@@ -126,7 +144,7 @@ def _machine(tools: Sequence[Tool]) -> dict[str, str]:
     return {
         "machine": f"{cores} cores, {platform.system()} {platform.release()}, load {load:.1f} at the start",
         "python": platform.python_version(),
-        **{tool.name: tool.version for tool in tools},
+        **{title: tool.version for title, tool in tools.items()},
     }
 
 

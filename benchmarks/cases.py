@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import data
 from benchmarks.bench import compare, same_files, say
-from benchmarks.measure import MB, Series, Wrong, median, ratios
+from benchmarks.measure import MB, REPOSITORY, Series, Wrong, median, ratios
 from benchmarks.report import Fact, Report
 from benchmarks.terminal import Terminal
 from benchmarks.tools import GDL, OURS
@@ -101,16 +101,20 @@ def small_bars(bench: Bench) -> Report:
 def startup(bench: Bench) -> Report:
     """What a command costs that has nothing to do."""
     commands = {
-        "gdl -q /dev/null": [*GDL, "-q", os.devnull],
-        "gdl --version": [*GDL, "--version"],
-        "python -c pass": [sys.executable, "-c", "pass"],
+        "gdl -q /dev/null": (REPOSITORY, [*GDL, "-q", os.devnull]),
+        "gdl --version": (REPOSITORY, [*GDL, "--version"]),
+        "python -c pass": (REPOSITORY, [sys.executable, "-c", "pass"]),
     }
-    commands |= {f"{tool.name} --version": [*tool.program, "--version"] for tool in bench.tools[1:]}
+    for tool in bench.tools[1:]:
+        if tool.program == GDL:
+            commands[f"{tool.title} -q /dev/null"] = (tool.folder, [*GDL, "-q", os.devnull])
+        commands[f"{tool.title} --version"] = (tool.folder, [*tool.program, "--version"])
     report = Report("startup", "nothing to do")
     report.series = [Series(label) for label in commands]
     for number in range(bench.runs + 1):
         for series in report.series:
-            usage = bench.measure(commands[series.label], same_files(()))
+            folder, command = commands[series.label]
+            usage = bench.measure(command, same_files(()), folder=folder)
             if number:
                 series.runs.append(usage)
     return report

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from benchmarks.measure import MB
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -34,6 +36,20 @@ def sparse(root: Path, size: int) -> Path:
     with path.open("wb") as file:
         file.write(MP4)
         file.truncate(size)
+    return path
+
+
+def video(root: Path, size: int) -> Path:
+    """A video of ``size`` bytes, each of its pieces unlike the others."""
+    path = root / f"video-{size}.mp4"
+    if not path.exists():
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        dice = random.Random(path.name)
+        with unfinished.open("wb") as file:
+            file.write(MP4[:size])
+            for left in range(size - len(MP4), 0, -MB):
+                file.write(dice.randbytes(min(MB, left)))
+        unfinished.rename(path)
     return path
 
 

@@ -69,6 +69,18 @@ class Series:
         return max(run.peak for run in self.runs)
 
 
+def together(starts: Sequence[Usage]) -> Usage:
+    """What a command used that was started several times, one start after the other, to do its work."""
+    return Usage(
+        code=starts[-1].code,
+        started=starts[0].started,
+        wall=sum(start.wall for start in starts),
+        user=sum(start.user for start in starts),
+        system=sum(start.system for start in starts),
+        peak=max(start.peak for start in starts),
+    )
+
+
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """Divide run by run: what both runs of a pair met with (a busy machine, a full cache) cancels out."""
     return [one / other for one, other in zip(ours, theirs, strict=True)]
@@ -86,19 +98,22 @@ def run(
     stdout: Stream = subprocess.DEVNULL,
     stderr: Stream = subprocess.DEVNULL,
     watch: Callable[[], None] | None = None,
+    folder: Path = REPOSITORY,
+    kill_after: float = 0.0,
 ) -> Usage:
-    """Run ``command`` to its end and return what it used; ``watch`` is called a hundred times a second meanwhile.
+    """Run ``command`` in ``folder`` and return what it used; ``watch`` is called a hundred times a second meanwhile.
 
-    A command that cannot be started raises RuntimeError. Whatever ends this function ends the command.
+    It is killed with SIGKILL after ``kill_after`` seconds, unless these are 0. A command that cannot be started raises
+    RuntimeError. Whatever ends this function ends the command.
     """
     report = scratch / "usage"
     report.unlink(missing_ok=True)
     process = subprocess.Popen(
-        [*PYTHON, HERE / "launch.py", report, *command],
+        [*PYTHON, HERE / "launch.py", report, str(kill_after), *command],
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
-        cwd=REPOSITORY,
+        cwd=folder,
         env=_environment(),
         start_new_session=True,
     )

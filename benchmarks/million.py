@@ -71,7 +71,7 @@ def _pictures(bench: Bench, report: Report, tool: Tool, count: int) -> tuple[Usa
     say(f"{report.case}: {series.label}")
     pattern = tool.line(f"{bench.server.http}/gif/{{0}}.gif", out)
     with piped(pattern, count) as lines:
-        usage = bench.measure(tool.command(bench.job("-")), check, stdin=lines, watch=watch)
+        usage = bench.measure(tool.command(bench.job("-")), check, stdin=lines, watch=watch, folder=tool.folder)
     series.runs.append(usage)
     report.series.append(series)
     return usage, (seen[0] - usage.started if seen else usage.wall)

@@ -1,14 +1,18 @@
-"""A real nginx on free ports of 127.0.0.1: HTTP, HTTPS, HTTP/2, a picture for every path, and 404 for every path."""
+"""A real nginx on free ports of 127.0.0.1: HTTP, HTTPS, HTTP/2, a picture for every path, 404 for every path, and files
+at a limited rate, with a log of what was sent of them.
+"""
 
 from __future__ import annotations
 
+import http.client
 import os
+import re
 import shutil
 import socket
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,9 +20,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_SECONDS = 20.0
+IDLE_SECONDS = 20.0
 PORT_TRIES = 4
 GIF_BYTES = 43
 """What nginx answers under ``/gif/``."""
+STEPS = {"slowly": 64, "quickly": 1024}
+"""Names of limits, and the KiB that a response is then sent in at once: few, because the last of them come without a
+wait, but not so few that the waits between them are too short for nginx's timer of milliseconds."""
+PLAINLY = "plainly"
+"""Name of the limit that has nginx's own step."""
+DEFAULT_STEP = 2048
+"""KiB of that, since nginx 1.21.4; before, it was what the rate gives in a second."""
+SLOWLY = 8192
+"""Up to this many KiB/s the smaller step is used."""
 
 CONFIG = """
 {user}
@@ -32,6 +46,7 @@ events {{ worker_connections 2048; }}
 http {{
     types {{ image/jpeg jpg; video/mp4 mp4; }}
     access_log off;
+    log_format sent "$tag $connection $bytes_sent";
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -50,13 +65,34 @@ http {{
         root {root};
         location /gif/ {{ empty_gif; }}
         location /gone/ {{ return 404; }}
+        location = /connections {{ stub_status; }}
+{limited}
     }}
 }}
+"""
+LIMITED = """
+        location ~ "^/{name}/(?<rate>[0-9]+k)/(?<tag>[a-z0-9-]+)/(?<file>.+)$" {{
+            alias {root}/$file;
+            limit_rate $rate;
+            {step}
+            access_log {folder}/sent.log sent;
+        }}
 """
 
 
 class Unavailable(Exception):
     """A program that a case needs is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One response, as far as it went before its connection was lost."""
+
+    tag: str
+    connection: int
+    """The number of its connection, which other responses may share."""
+    size: int
+    """Bytes with the head, those included that the client was killed too early to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +104,45 @@ class Server:
     http2: str
     certificate: Path
     """To be trusted for ``https`` and ``http2``."""
+    log: Path = field(repr=False)
+
+    def limited(self, rate: int, tag: str, *, plainly: bool = False) -> str:
+        """What stands for ``http`` in URLs of files that each response brings at ``rate`` KiB/s.
+
+        ``tag`` (of small letters, digits and hyphens) is what these responses are called in `sent`. The limit holds for
+        short responses too, unless it is to be what ``limit_rate`` plainly does.
+        """
+        name = PLAINLY if plainly else "slowly" if rate <= SLOWLY else "quickly"
+        return f"{self.http}/{name}/{rate}k/{tag}"
+
+    def sent(self, tag: str) -> list[Sent]:
+        """All responses of ``tag`` so far, once every connection has ended and all of them are in the log.
+
+        Raises TimeoutError if one does not end.
+        """
+        deadline = time.monotonic() + IDLE_SECONDS
+        while (count := self._connections()) > 1:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"nginx still has {count - 1} connections")
+            time.sleep(0.05)
+        found = parse_log(self.log.read_text()) if self.log.exists() else []
+        return [one for one in found if one.tag == tag]
+
+    def _connections(self) -> int:
+        """How many are open, that of this question among them."""
+        asking = http.client.HTTPConnection(self.http.removeprefix("http://"), timeout=5)
+        try:
+            asking.request("GET", "/connections")
+            found = re.match(rb"Active connections: (\d+)", asking.getresponse().read())
+        finally:
+            asking.close()
+        assert found is not None
+        return int(found[1])
+
+
+def parse_log(text: str) -> list[Sent]:
+    """Parse lines of the log format ``sent``."""
+    return [Sent(tag, int(connection), int(size)) for tag, connection, size in map(str.split, text.splitlines())]
 
 
 @contextmanager
@@ -87,6 +162,7 @@ def serving(root: Path, folder: Path) -> Iterator[Server]:
             f"https://127.0.0.1:{ports[1]}",
             f"https://127.0.0.1:{ports[2]}",
             folder / "certificate.pem",
+            folder / "sent.log",
         )
 
 
@@ -94,9 +170,14 @@ def _start(program: str, root: Path, folder: Path, stack: ExitStack) -> list[int
     # Started as root, the workers would become a user who cannot read the data.
     user = "user root;" if os.geteuid() == 0 else ""
     log = folder / "nginx.log"
+    steps = {name: f"sendfile_max_chunk {step}k;" for name, step in STEPS.items()} | {PLAINLY: ""}
+    limited = "".join(
+        LIMITED.format(name=name, step=step, root=root, folder=folder).rstrip() for name, step in steps.items()
+    ).lstrip("\n")
     for _ in range(PORT_TRIES):
         ports = _free_ports(3)
-        (folder / "nginx.conf").write_text(CONFIG.format(user=user, folder=folder, root=root, ports=ports))
+        config = CONFIG.format(user=user, folder=folder, root=root, ports=ports, limited=limited)
+        (folder / "nginx.conf").write_text(config)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [program, "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"],

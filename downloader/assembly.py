@@ -22,7 +22,8 @@ from downloader import errors, resume, verdict
 from downloader.bodies import Enough
 from downloader.fetch import Misfit, RangeFetch
 from downloader.files import boot_id
-from downloader.segments import MIN_PIECE, Segments, worth
+from downloader.segments import MIN_PIECE, Piece, Segments, worth
+from downloader.transport import Unheard
 
 if TYPE_CHECKING:
     from downloader.bodies import Source
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from downloader.partfile import Part
     from downloader.responses import Head
     from downloader.resume import Plan
-    from downloader.segments import Piece
 
 
 FIRST_PIECE = 2 * MIN_PIECE
@@ -47,6 +47,9 @@ class Slots(Protocol):
 
     def give_back(self) -> None:
         """Return a borrowed slot."""
+
+    def wanted(self) -> bool:
+        """Tell whether an item waits for a slot like the borrowed one."""
 
     def refused(self, error: errors.ItemError) -> None:
         """The host answered with ``error``, which may ask to leave it alone."""
@@ -86,8 +89,7 @@ class Assembly:
         state = resume.remember(head, url=self._source.origin.url, total=total, checksum=item.checksum, boot=boot_id())
         self.part.begin(state)
         self.segments = Segments(total)
-        piece = self.segments.take()
-        assert piece is not None
+        piece = self.segments.take() or Piece(0, 0)  # of nothing there is nothing to take
         if (head.get("accept-ranges") or "").lower() == "bytes":
             self._split()
         return piece
@@ -120,6 +122,11 @@ class Assembly:
         Raises `Enough` where the others it brings are somebody else's by now.
         """
         if self._fatal is not None:
+            raise self._fatal
+        if limit is not None and piece.at + size > limit:
+            # What came before the surplus is as doubtful as the response.
+            self.part.discard()
+            self._fatal = errors.BodyError("the server sent more bytes than it promised")
             raise self._fatal
         segments = self.segments
         room = segments.room(piece)
@@ -193,10 +200,15 @@ class Assembly:
                 raise failure
             if self._fatal is not None:
                 raise self._fatal
+        if self._fatal is not None:
+            raise self._fatal
         self.stop()
 
-    def wait_for_help(self, failure: errors.TransferError) -> None:
-        """The first response broke with ``failure``: see whether the others can do without. Raises it if not."""
+    def do_without(self, piece: Piece, failure: errors.TransferError) -> None:
+        """The first response broke with ``failure``: see whether the others bring the rest. Raises it if not."""
+        if self.segments.room(piece) == 0:  # it brought all of its own: so it is more than the rest that is wrong
+            raise failure
+        self.segments.release(piece)
         while self._helpers and not self.segments.complete:
             self._ended.clear()
             self._ended.wait()
@@ -236,7 +248,7 @@ class Assembly:
         try:
             while self._most > 1:
                 self._fetch(piece)
-                taken = self.segments.take()
+                taken = None if self._slots.wanted() else self.segments.take()
                 if taken is None:
                     break
                 self._helpers[helper] = piece = taken
@@ -273,10 +285,11 @@ class Assembly:
                 fetch.gatherer.flush()
             except Enough:
                 pass
-            except errors.TransferError:
+            except errors.TransferError as error:
                 with suppress(Enough):
                     fetch.gatherer.flush()
-                if fetch.answer is None or isinstance(fetch.answer, verdict.Continue):
+                heard = not isinstance(error, Unheard)  # else its range has said the same as its length
+                if heard and (fetch.answer is None or isinstance(fetch.answer, verdict.Continue)):
                     raise
             fetch.check(piece)
             self._learn(fetch.begun - asked, time.monotonic() - fetch.begun, piece.at - piece.start)

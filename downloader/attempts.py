@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 class Attempts:
     """Brings one item to its file. To be made with a slot held; at its end, whatever that is, none is."""
 
+    __slots__ = (
+        "_addresses",
+        "_context",
+        "_help",
+        "_item",
+        "_running",
+        "_shown",
+        "_slots",
+        "_tally",
+        "_tries",
+        "download",
+    )
+
     def __init__(
         self, context: Context, slots: Slots, name: Name, running: Running, shown: dict[int, Running], tally: Tally
     ) -> None:

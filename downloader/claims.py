@@ -93,7 +93,7 @@ def _digest(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _variants(name: str, url: str) -> Iterator[str]:
+def variants(name: str, url: str) -> Iterator[str]:
     """Give the names that belong to ``url``; all but the first are for lists made to collide."""
     for digits in (8, 16):
         yield naming.collided(name, url, digits=digits)
@@ -179,7 +179,7 @@ class NameLedger:
         """Take ``name``, or where it is taken the variant of it that belongs to ``url``."""
         if self._taken.add(naming.key(name)):
             return name
-        for variant in _variants(name, url):
+        for variant in variants(name, url):
             if self._taken.add(naming.key(variant)):
                 return variant
         raise AssertionError("variants never end")

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from downloader import files, naming, partfile, resume
+from downloader.claims import variants
 from downloader.context import Context, Name, Skip
 from downloader.errors import Interrupted, NoRoom
 from downloader.resume import RESUME_FROM, State
@@ -27,6 +28,8 @@ class Destination:
     They raise `errors.NameRefused`, `errors.FileLost` and `errors.StopRun` as `files.translate` says.
     """
 
+    __slots__ = ("_context", "_item", "_kept", "_locked", "_looked", "_name", "_running", "_working", "part")
+
     def __init__(self, context: Context, name: Name, running: Running) -> None:
         self.part: Part | None = None
         """The file that is being written, open and locked."""
@@ -37,6 +40,7 @@ class Destination:
         self._looked: str | None = None
         self._locked: str | None = None
         self._working: str | None = None
+        self._kept: str | None = None
 
     @property
     def name(self) -> str | None:
@@ -46,7 +50,7 @@ class Destination:
     @property
     def looked(self) -> bool:
         """Whether a part under the present name has been looked for."""
-        return self._looked is not None and self._looked == self.name
+        return self._looked is not None and self._looked == (self._kept or self.name)
 
     @property
     def state(self) -> State | None:
@@ -123,7 +127,7 @@ class Destination:
 
     def plan(self, url: str) -> Plan | None:
         """Open the part that an earlier try left, if there is one, and return how ``url`` can continue it."""
-        name, context = self.name, self._context
+        name, context = self._kept or self.name, self._context
         if self.part is None and name is not None and name != self._looked and not context.options.dry_run:
             self._looked = name
             if "/" in name:
@@ -146,19 +150,20 @@ class Destination:
         name = self.name or ""
         if "/" in name:
             context.check_folder(name)
-        if total is not None and total >= RESUME_FROM:
-            self._check_room(total - there)
         if self.part is None and total is not None and total < RESUME_FROM and context.options.existing != "overwrite":
             self.part = partfile.open_nameless(context.path(name))
         if self.part is None:
             self.part = self._open_part()
+        if total is not None and total >= RESUME_FROM:
+            self._check_room(total - (there or self.part.occupied))
         return self.part
 
     def _open_part(self) -> Part:
-        context, name = self._context, self.name or ""
+        context, name = self._context, self._kept or self.name or ""
         if naming.key(name) in context.working:
             # Another item writes under this name until the ledger has settled who gets it.
-            name = naming.collided(name, self._item.url)
+            others = variants(name, self._item.url)
+            name = next(other for other in others if naming.key(other) not in context.working)
         try:
             part = partfile.open_part(context.path(name), warn=context.warn)
         except partfile.InProgress:
@@ -166,6 +171,7 @@ class Destination:
         self._working = naming.key(name)
         context.working.add(self._working)
         context.states.add(name)
+        self._kept = name
         if part.moved_aside is not None:
             context.warn(f"{part.path} was no part of gdl's: it is {part.moved_aside} now")
         return part
@@ -185,8 +191,9 @@ class Destination:
         part, self.part = self.part, None
         self._looked = None
         try:
-            if part is not None:
-                part.leave()
+            if part is not None and not part.leave() and self._kept is not None:
+                self._context.states.discard(self._kept)
+                self._kept = None
         finally:
             if self._working is not None:
                 self._context.working.discard(self._working)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader import files
@@ -44,21 +45,18 @@ class Digests:
             stop: list[bool] = []
             try:
                 with files.translated(part.path or part.final):
-                    files.in_thread(self._read_rest, part.duplicate(), stop)
+                    files.in_thread(partial(self._read_rest, stop), part.duplicate())
             finally:
                 stop.append(True)
         if self._at != total:
             raise ValueError(f"{self._at} bytes were hashed, not {total}")
         return tuple(Checksum(algorithm, hasher.hexdigest()) for algorithm, hasher in self._hashers.items())
 
-    def _read_rest(self, fd: int, stop: Sequence[bool]) -> None:
-        try:
-            while not stop and (chunk := os.pread(fd, READ, self._at)):
-                self._at += len(chunk)
-                for hasher in self._hashers.values():
-                    hasher.update(chunk)
-        finally:
-            files.close(fd)
+    def _read_rest(self, stop: Sequence[bool], fd: int) -> None:
+        while not stop and (chunk := os.pread(fd, READ, self._at)):
+            self._at += len(chunk)
+            for hasher in self._hashers.values():
+                hasher.update(chunk)
 
 
 def digests_of(item: Item, options: Options) -> Digests | None:

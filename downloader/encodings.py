@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 LARGEST = 1024 * 1024
 """Bytes that are handed out at once at most, however well they were compressed."""
-MOST_CODINGS = 3
+MOST_EXPANSION = 200
+"""How many times larger than its encoding data may be, from `BOMB_FROM` bytes on: media hardly gets smaller at all."""
+BOMB_FROM = 64 * 1024 * 1024
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -26,28 +28,36 @@ class Decoder:
     def __init__(self, content_encoding: str) -> None:
         codings = [coding.strip().lower().removeprefix("x-") for coding in content_encoding.split(",")]
         known = [coding for coding in codings if coding not in ("", "identity")]
-        if len(known) > MOST_CODINGS or any(coding not in ("gzip", "deflate") for coding in known):
-            error = BodyError(f"the server sent the file encoded as {content_encoding[:40]!r}, which nobody asked for")
-            error.retryable = False
-            raise error
-        self._layers = [_Layer(coding) for coding in reversed(known)]
+        # One upon another is how bombs are made: honest servers compress once.
+        if len(known) > 1 or any(coding not in ("gzip", "deflate") for coding in known):
+            raise _final(f"the server sent the file encoded as {content_encoding[:40]!r}, which nobody asked for")
+        self._layer = _Layer(known[0]) if known else None
+        self._taken = 0
+        self._given = 0
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """Give what the next ``data`` stands for, in pieces of at most `LARGEST` bytes."""
-        return _decoded(self._layers, data)
+        if self._layer is None:
+            yield data
+            return
+        self._taken += len(data)
+        for piece in self._layer.decode(data):
+            self._given += len(piece)
+            if self._given > max(BOMB_FROM, MOST_EXPANSION * self._taken):
+                raise _final("the body grows beyond measure when its encoding is undone")
+            yield piece
 
     @property
     def ended(self) -> bool:
         """Whether the data so far is complete."""
-        return all(layer.ended for layer in self._layers)
+        return self._layer is None or self._layer.ended
 
 
-def _decoded(layers: list[_Layer], data: bytes) -> Iterator[bytes]:
-    if not layers:
-        yield data
-        return
-    for piece in layers[0].decode(data):
-        yield from _decoded(layers[1:], piece)
+def _final(message: str) -> BodyError:
+    """Return an error that another try would meet again."""
+    error = BodyError(message)
+    error.retryable = False
+    return error
 
 
 class _Layer:

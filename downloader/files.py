@@ -10,7 +10,7 @@ import ctypes
 import errno
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -73,6 +73,8 @@ def create(path: str, flags: int) -> int:
 def create_nameless(folder: str) -> int | None:
     """Open a file without a name in ``folder``; None where the file system has none. Raises OSError."""
     try:
+        return os.open(folder, NAMELESS, 0o666)
+    except FileNotFoundError:
         return create(folder, NAMELESS)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
@@ -115,19 +117,31 @@ def unlink(path: str) -> None:
         raise translate(error, path) from error
 
 
-def in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Call ``function`` in a thread of the hub's; blocks the calling greenlet only, and raises what it raises.
+def in_thread(function: Callable[[int], T], fd: int) -> T:
+    """Call ``function`` with ``fd`` in a thread of the hub's; blocks the calling greenlet only, raises what it raises.
 
-    The thread goes on where the greenlet is killed meanwhile: what it works with must be its own.
+    The descriptor is closed afterwards. Where the greenlet is killed meanwhile, the thread goes on, or never begins.
     """
+    owned = [fd]  # whoever takes it out closes it
 
     def call() -> tuple[T | None, BaseException | None]:
         try:
-            return function(*arguments), None
+            mine = owned.pop()
+        except IndexError:
+            return None, None
+        try:
+            return function(mine), None
         except BaseException as error:  # noqa: BLE001 raised again in the greenlet; gevent would print it
             return None, error
+        finally:
+            close(mine)
 
-    value, error = gevent.get_hub().threadpool.apply(call)
+    try:
+        value, error = gevent.get_hub().threadpool.apply(call)
+    except BaseException:
+        with suppress(IndexError):
+            close(owned.pop())
+        raise
     if error is not None:
         raise error
     return cast("T", value)
@@ -135,7 +149,7 @@ def in_thread(function: Callable[..., T], *arguments: object) -> T:
 
 def sync(fd: int) -> None:
     """Wait until the disk has the bytes of ``fd``; blocks the calling greenlet only. Raises OSError."""
-    in_thread(_sync_and_close, os.dup(fd), getattr(os, "fdatasync", os.fsync))
+    in_thread(getattr(os, "fdatasync", os.fsync), os.dup(fd))
 
 
 def missing_folders(folder: str) -> list[str]:
@@ -149,19 +163,11 @@ def missing_folders(folder: str) -> list[str]:
 
 def sync_folder(folder: str) -> None:
     """Wait until the disk has the names in ``folder``; blocks the calling greenlet only. Raises OSError."""
-    fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        in_thread(_sync_and_close, fd, os.fsync)
+        in_thread(os.fsync, os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except OSError as error:
         if error.errno not in _UNSUPPORTED:  # some file systems keep names in order without being asked
             raise
-
-
-def _sync_and_close(fd: int, function: Callable[[int], None]) -> None:
-    try:
-        function(fd)
-    finally:
-        close(fd)
 
 
 def free(folder: str) -> int | None:

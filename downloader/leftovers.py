@@ -7,7 +7,7 @@ import stat
 
 from downloader import files, resume, spans
 from downloader.files import translated
-from downloader.partfile import ASIDE, PART, STATE, move_aside, read_state
+from downloader.statefile import ASIDE, PART, STATE, move_aside, read_state
 
 MOST_READ = 10_000
 """Entries of a folder that are read at most to know its states: a few milliseconds."""
@@ -42,6 +42,11 @@ class States:
             return os.access(os.path.join(self._folder, name + STATE), os.F_OK)
         return name in self._names
 
+    def discard(self, name: str) -> None:
+        """Take note that ``name`` has none any more."""
+        if self._names is not None:
+            self._names.discard(name)
+
     def add(self, name: str) -> None:
         """Take note that ``name`` gets one."""
         if self._names is not None:
@@ -67,6 +72,8 @@ def whole(final: str, *, boot: str) -> bool:
             reserved = not found.st_size and part is not None and part.st_ino == state.inode and part.st_size > 0
             if reserved:
                 files.unlink(final)
+            elif part is None:  # what it tells of was published under another name
+                files.unlink(final + STATE)
             return not reserved
         if part is not None and os.path.samestat(found, part):  # linked, and not yet unlinked
             files.unlink(final + PART)

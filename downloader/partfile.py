@@ -22,27 +22,23 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 from typing import TYPE_CHECKING, Final
 
 from downloader import files, resume
-from downloader.errors import GdlError
+from downloader.errors import FileLost, GdlError
 from downloader.files import translate, translated
 from downloader.locks import NO_LOCKS, UNSUPPORTED
+from downloader.statefile import ASIDE, PART, STATE, is_at, move_aside, ours_alone, read_state, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from downloader.resume import State
 
-PART: Final = ".part"
-STATE: Final = ".part.json"
-ASIDE: Final = ".old"
 SAVE_EVERY: Final = 2 * 1024 * 1024
 """New bytes after which the state is saved: what a kill may cost, give or take what is on its way."""
 
 _PAD: Final = 1024
-_FOREIGN: Final = b"?"
 # Not blocking matters only where somebody has put a named pipe in the part's place.
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -97,7 +93,7 @@ class Part:
             return False
         if not os.path.samestat(found, opened):
             return False
-        if not _ours_alone(opened):
+        if not ours_alone(opened):
             # Its other name must not be emptied.
             os.unlink(self.path)
             return False
@@ -106,27 +102,35 @@ class Part:
     def identify(self) -> str | None:
         """Find out what the locked part is; return where it went if it was another program's. Raises OSError."""
         assert self.path is not None
-        size = os.fstat(self._fd).st_size
+        found = os.fstat(self._fd)
         data = read_state(self.final)
         if data is not None and not resume.is_state(data):
             move_aside(self.final + STATE, self.final + ".json" + ASIDE)
             data = None
         if data is None:
-            return move_aside(self.path, self.path + ASIDE) if size else None
+            return move_aside(self.path, self.path + ASIDE) if found.st_size else None
         state = resume.parse(data)
-        if state is not None and state.fits(size):
-            self.state = state
+        if state is None:
+            return None
+        known = state.tail == tail(self._fd, state.done)
+        if state.inode == found.st_ino:
+            self.state = state if known and state.fits(found.st_size) else None
+        elif state.inode and found.st_size and not (known and state.done):  # not even a copy of ours
+            return move_aside(self.path, self.path + ASIDE)
         return None
 
     def begin(self, state: State) -> None:
         """Forget what is there and start a file of which ``state`` tells."""
+        vouched = self.state is not None and self.state.synced
         self.state = state
         if self.path is None:  # it is empty, and no other run will ever see it
             return
         with translated(self.path):
-            os.ftruncate(self._fd, 0)
             state.inode = os.fstat(self._fd).st_ino
-        self.save()
+            self.save()
+            if vouched:  # or a power cut could bring the old state back, for the new bytes
+                os.fsync(self._state_fd)
+            os.ftruncate(self._fd, 0)
 
     def go_on(self, boot: str) -> None:
         """Take up the part as its state has it; what is written from now on belongs to ``boot``."""
@@ -159,14 +163,19 @@ class Part:
             return
         self._unsaved = 0
         path = self.final + STATE
+        with translated(self.path):
+            self.state.tail = tail(self._fd, self.state.done)
         data = self.state.dump()
         # Never shorter than before: the rest of a longer one would stay behind it.
         self._padded = max(self._padded, -(-len(data) // _PAD) * _PAD)
         try:
+            if self._state_fd >= 0 and not os.fstat(self._state_fd).st_nlink:  # somebody has removed it
+                files.close(self._state_fd)
+                self._state_fd = -1
             if self._state_fd < 0:
                 self._state_fd = os.open(path, _FLAGS, 0o666)
                 found = os.fstat(self._state_fd)
-                if not _ours_alone(found):
+                if not ours_alone(found):
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
                 self._padded = max(self._padded, found.st_size)
             files.write(self._state_fd, [data.ljust(self._padded)], 0)
@@ -181,6 +190,12 @@ class Part:
         """Return a descriptor of its own for the file, to be read in another thread and closed by the caller."""
         with translated(self.path or self.final):
             return os.dup(self._fd)
+
+    @property
+    def occupied(self) -> int:
+        """Bytes it takes on the disk, which are free again where it is begun anew."""
+        with translated(self.path or self.final):
+            return os.fstat(self._fd).st_blocks * 512
 
     def sync(self) -> None:
         """Wait until the disk has every byte written so far; blocks the calling greenlet only."""
@@ -198,6 +213,8 @@ class Part:
         """
         if fsync:
             self.sync()
+        if self.path is not None and not is_at(self._fd, self.path):
+            raise FileLost(f"{self.path} was replaced or removed by another program while it was written")
         if self.state is not None and self.path is not None:
             self.state.published, self.state.synced = True, fsync
             self.save()
@@ -208,11 +225,11 @@ class Part:
         if not done:
             return False
         self._named = True
+        if self.path is not None:
+            self._remove_state()
         if fsync:
             with translated(final):
                 files.sync_folder(os.path.dirname(final))
-        if self.path is not None:
-            files.unlink(self.final + STATE)
         self.release()
         return True
 
@@ -229,13 +246,23 @@ class Part:
             return True
         return files.rename_noreplace(path, final)
 
-    def leave(self) -> None:
-        """End without publishing: keep the part if it can be continued, else remove it. Idempotent."""
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether it is there for a later try to continue."""
+        if self._fd < 0 or self._lost or self.state is None or not self.state.worth_keeping:
+            return False
+        return self.path is not None and is_at(self._fd, self.path)
+
+    def leave(self) -> bool:
+        """End without publishing: keep the part if it can be continued, else remove it; tell whether it was kept.
+
+        Idempotent.
+        """
         if self._fd < 0:
-            return
-        if self.path is None or self.state is None or self._named or self._lost or not self.state.worth_keeping:
+            return False
+        if self.path is None or self.state is None or self._named or not self.worth_keeping:
             self.discard()
-            return
+            return False
         try:
             try:
                 self.sync()
@@ -248,6 +275,7 @@ class Part:
             self.save()
         finally:
             self.release()
+        return True
 
     def discard(self) -> None:
         """Remove the file and its state. Idempotent."""
@@ -255,11 +283,18 @@ class Part:
             return
         try:
             if self.path is not None:
-                if not self._named:
+                in_place = not self._named and is_at(self._fd, self.path)
+                if in_place:  # first, as a part without a state would be taken for another program's
                     files.unlink(self.path)
-                files.unlink(self.final + STATE)
+                self._remove_state(sure=in_place)
         finally:
             self.release()
+
+    def _remove_state(self, *, sure: bool = False) -> None:
+        """Remove the state, if it is ours: for ``sure``, or because it is the file that was written."""
+        path = self.final + STATE
+        if sure or (self._state_fd >= 0 and is_at(self._state_fd, path)):
+            files.unlink(path)
 
     def release(self) -> None:
         """Close the file as it is, and so unlock it. Idempotent."""
@@ -306,39 +341,3 @@ def open_part(final: str, *, warn: Callable[[str], None]) -> Part:
                 part.release()
                 raise
             part.release()
-
-
-def _ours_alone(found: os.stat_result) -> bool:
-    return found.st_nlink == 1 and stat.S_ISREG(found.st_mode)
-
-
-def read_state(final: str) -> bytes | None:
-    """Return what the state of ``final`` has, None where there is none, and no state where it cannot be ours.
-
-    Raises OSError.
-    """
-    try:
-        fd = os.open(final + STATE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # a symbolic link, or a socket
-            return _FOREIGN
-        raise
-    try:
-        found = os.fstat(fd)
-        if not _ours_alone(found) or found.st_size > resume.LARGEST_STATE:
-            return _FOREIGN
-        return os.pread(fd, resume.LARGEST_STATE, 0)
-    finally:
-        files.close(fd)
-
-
-def move_aside(path: str, aside: str) -> str:
-    """Rename ``path`` to ``aside``, or that with a number where it exists; return its new path. Raises OSError."""
-    number = 1
-    target = aside
-    while not files.rename_noreplace(path, target):
-        number += 1
-        target = f"{aside}{number}"
-    return target

@@ -55,6 +55,8 @@ class Head:
     def content_length(self) -> int | None:
         """Body bytes promised on the wire, or None (RFC 9110 section 8.6)."""
         value = self.fields.get("content-length")
+        if value is not None and "," in value and len(set(map(str.strip, value.split(",")))) == 1:
+            value = value.partition(",")[0].strip()  # repeated, but of one mind (RFC 9110 section 8.6)
         return int(value) if value is not None and value.isascii() and value.isdecimal() and len(value) < 19 else None
 
     @property

@@ -13,8 +13,8 @@ before anything is published. The rows, for a part with its state::
     anything else, or under `RESUME_FROM`       everything           200                      ── begin again
                                                                      206 otherwise, 416       ── ask for everything
 
-"Fits" means: Content-Range begins as asked, ends within what was asked, has the same total, and the bytes are the
-file's own (no multipart, no content encoding).
+"Fits" means: Content-Range begins as asked, ends within what was asked and not at once, has the same total, and the
+bytes are the file's own (no multipart, no content encoding).
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ RESUME_FROM = 1024 * 1024
 """Bytes from which on a file, and what is there of it, is worth continuing."""
 LARGEST_STATE = 256 * 1024
 """Bytes a state file has at most; a longer one is no state of ours."""
+LEAST_ANSWER = 64 * 1024
+"""Bytes that a 206 must bring where it brings less than was asked for, or asking for the rest would never end."""
 LONGEST_VALIDATOR = 1024
 """Characters of a validator that is worth sending back."""
 MOST_BYTES = 1 << 62
@@ -70,6 +72,8 @@ class State:
     """Whether the part was about to get its final name."""
     inode: int = 0
     """The part's number in its file system."""
+    tail: int = 0
+    """The CRC-32 of the last bytes of the last range: numbers of deleted files are given again."""
 
     @property
     def continuable(self) -> bool:
@@ -126,7 +130,7 @@ def _sane(state: State) -> bool:
         and all(text is None or isinstance(text, str) for text in optional)
         and all(text is None or _sendable(text) for text in fields_to_send)
         and all(isinstance(flag, bool) for flag in (state.synced, state.published))
-        and all(type(number) is int for number in (*numbers, state.inode))
+        and all(type(number) is int for number in (*numbers, state.inode, state.tail))
         and (state.total is None or (type(state.total) is int and 0 <= state.total <= MOST_BYTES))
         and spans.is_normal(state.done)
         and (
@@ -148,7 +152,8 @@ def remember(head: Head, *, url: str, total: int | None, checksum: Checksum | No
     than Date (RFC 9110 sections 8.8.1 and 8.8.2.2).
     """
     state = State(url, total, checksum=None if checksum is None else str(checksum), boot=boot)
-    if total is None or (head.get("accept-ranges") or "").lower() == "none":
+    # What a proxy has transformed (203) is not what the validators are of (RFC 9110 section 15.3.4).
+    if total is None or head.status == 203 or (head.get("accept-ranges") or "").lower() == "none":
         return state
     etag = head.get("etag")
     if etag and len(etag) > 2 and etag.startswith('"') and etag.endswith('"') and _sendable(etag):
@@ -252,6 +257,8 @@ def misfit(head: Head, asked: Ask) -> str | None:
         return f"the file has {found.total:,} bytes now, not {asked.total:,}"
     if found.start != asked.start or found.end > asked.end:
         return f"it has bytes {found.start}-{found.end - 1}, asked for were {asked.start}-{asked.end - 1}"
+    if found.end < asked.end and found.end - found.start < LEAST_ANSWER:
+        return f"it brings only {found.end - found.start:,} bytes"
     if head.encoded:
         return "its bytes are encoded"
     if head.content_length not in (None, found.end - found.start):

@@ -116,6 +116,11 @@ class Scheduler:
         self._borrowed += 1
         return True
 
+    def wanted(self, host: str) -> bool:
+        """Tell whether a queued item could start if a borrowed slot of ``host`` were given back."""
+        state = self._hosts.get(host)
+        return bool(self._ring) or (state is not None and bool(state.queue))
+
     def give_back(self, host: str) -> None:
         """Free a slot that was borrowed. Raises KeyError where ``host`` has none."""
         state = self._hosts[host]

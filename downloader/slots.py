@@ -67,6 +67,10 @@ class Slots:
         self._scheduler.give_back(host)
         self.pump()
 
+    def wanted(self, host: str) -> bool:
+        """Tell whether an item waits that could have a slot which was borrowed of ``host``."""
+        return self._scheduler.wanted(host)
+
     def closed_for(self, index: int) -> float:
         """Return the seconds for which the host of a running item wants no request at all, 0 for none."""
         return self._scheduler.closed_for(index, time.monotonic())
@@ -90,15 +94,23 @@ class Slots:
         if self._stopped:
             return
         now = time.monotonic()
-        for index in self._scheduler.start(now):
+        while self._give(self._scheduler.start(now)):
+            pass  # what has ended while it was queued leaves its slot to the next
+        due = self._scheduler.next_time()
+        if due is not None:
+            self._alarm.set(due, now)
+
+    def _give(self, started: list[int]) -> bool:
+        """Let the items go; tell whether any had ended meanwhile, so that its slot is free again."""
+        freed = False
+        for index in started:
             grant = self._grants.pop(index, None)
             if grant is not None:
                 gevent.get_hub().loop.run_callback(grant.switch, None)
             elif not self._start(index):
                 self._scheduler.finish(index)
-        due = self._scheduler.next_time()
-        if due is not None:
-            self._alarm.set(due, now)
+                freed = True
+        return freed
 
 
 class Help:
@@ -118,6 +130,10 @@ class Help:
     def give_back(self) -> None:
         """Return a borrowed slot."""
         self._slots.give_back(host_key(self.url))
+
+    def wanted(self) -> bool:
+        """Tell whether an item waits for a slot like the borrowed one."""
+        return self._slots.wanted(host_key(self.url))
 
     def refused(self, failure: ItemError, final_url: str | None = None) -> None:
         """Do as a Retry-After says, for the host that is asked and for the one it redirected to."""

@@ -127,8 +127,13 @@ class Download:
             except _Continuable:
                 continue
             except errors.TransferError as error:
-                if isinstance(error, Unheard) and self._assembly is None and not unheard:
+                if isinstance(error, Unheard) and isinstance(self._answer, verdict.Continue):
+                    return self._answer  # its range has said the same as its length
+                if isinstance(error, Unheard) and not unheard:
+                    # What is worth continuing is there now: then its last byte is enough to tell.
                     unheard = True
+                    self._close()
+                    self._plan = self.destination.plan(source.origin.url)
                     continue
                 self._broken(error)
             if self._answer is None:
@@ -148,8 +153,7 @@ class Download:
             return
         if self._assembly is None or self._piece is None:
             raise error
-        self._assembly.segments.release(self._piece)
-        self._assembly.wait_for_help(error)
+        self._assembly.do_without(self._piece, error)
 
     # On the hub, inside libcurl: decide and write, nothing else.
 
@@ -197,9 +201,11 @@ class Download:
             self._begin_file()
 
     def _go_on(self, chunk: bytes) -> None:
-        part = self.destination.part
+        part, plan = self.destination.part, self._plan
         assert part is not None
-        self._welcome(part.read(0, media.PAGE_BYTES), ended=True)
+        assert plan is not None
+        # The first missing range begins where the first one that is there ends.
+        self._welcome(part.read(0, min(media.PAGE_BYTES, plan.ask.start)), ended=True)
         self._first = chunk
         self._begin_file()
 
@@ -312,8 +318,7 @@ class Download:
             self.destination.abandon()
             self._context.ledger.drop(self._item.index)
             # Bound methods of its own make circles, which would keep the body until the collector comes by.
-            self.__dict__.pop("_sink", None)
-            self.__dict__.pop("_gatherer", None)
+            self._sink = self._gatherer = None  # type: ignore[assignment]
 
     def discard(self) -> None:
         """Remove what there is of the file, so that the next attempt begins it again."""
@@ -329,15 +334,14 @@ class Download:
     def _close(self) -> None:
         self._write_rest()
         assembly, self._assembly = self._assembly, None
-        if assembly is not None:
-            self._context.unfinished.discard(assembly)
-            assembly.stop()
-            state = assembly.part.state
-            there = assembly.segments.received
-            kept = state is not None and state.worth_keeping
-            self.progressed = kept and there >= self._most + RESUME_FROM
-            self._most = max(self._most, there)
-            self.bound = kept and self._item.checksum is None
-        else:
-            self.progressed = False
-        self.destination.close_part()
+        self.progressed = False
+        try:
+            if assembly is not None:
+                self._context.unfinished.discard(assembly)
+                assembly.stop()
+                there, kept = assembly.segments.received, assembly.part.worth_keeping
+                self.progressed = kept and there >= self._most + RESUME_FROM
+                self._most = max(self._most, there)
+                self.bound = kept and self._item.checksum is None
+        finally:
+            self.destination.close_part()

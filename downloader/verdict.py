@@ -68,7 +68,10 @@ def decide(
     """
     status = head.status
     if status in (200, 203):
-        total = None if head.encoded or "transfer-encoding" in head.fields else head.content_length
+        framed = head.encoded or "transfer-encoding" in head.fields
+        total = None if framed else head.content_length
+        if total is None and not framed and head.get("content-length") is not None:
+            return errors.BodyError("the server's Content-Length makes no sense")
         return check_size(total, options, complete=True) or Save(total)
     if status == 206:
         return _partial(head, options, ask)

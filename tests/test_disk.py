@@ -26,6 +26,7 @@ from support import faults as f
 from support.cli import GDL, Completed, RunningGdl, run_gdl, start_gdl
 from support.disks import read_only, resize, tmpfs, without_privileges
 from support.failing import Call, Failing, Fault, only, read_calls
+from support.parts import cut_film, leave_parts
 from support.processes import wait_until
 
 if TYPE_CHECKING:
@@ -477,6 +478,20 @@ def test_a_file_larger_than_the_disk_is_refused_before_it_is_begun(
         assert (again.returncode, names(out), wrong(out, bodies)) == (0, set(bodies), set())
 
 
+def test_the_room_of_a_part_that_is_begun_again_counts_as_free(
+    gdl: RunGdl, faults: f.FaultServer, tmp_path: Path
+) -> None:
+    old, new = samples.mp4(8 * MEGABYTE), samples.mp4(8 * MEGABYTE + 1)
+    url = faults.route("/clip.mp4", cut_film(old, 6 * MEGABYTE, etag='"old"'))
+    with tmpfs(tmp_path / "out", "10m") as out:
+        leave_parts(tmp_path, url)
+        assert names(out) == PART
+        faults.route("/clip.mp4", served(new))
+        done = gdl("--json", "--retries", "0", "-o", "out", url)
+        assert outcome(done) == {"clip.mp4": ("saved", None)}
+        assert (names(out), wrong(out, {"clip.mp4": new})) == ({"clip.mp4"}, set())
+
+
 def test_a_disk_that_fills_up_stops_the_run_and_keeps_what_can_be_continued(
     faults: f.FaultServer, tmp_path: Path
 ) -> None:
@@ -621,6 +636,22 @@ def test_a_part_that_is_removed_meanwhile_is_downloaded_again(faults: f.FaultSer
         done = running.wait()
     assert outcome(done) == {"clip.mp4": ("saved", None)}, done.stderr
     assert (names(out), wrong(out)) == ({"clip.mp4"}, set())
+
+
+def test_a_file_that_takes_the_parts_place_meanwhile_is_not_published(faults: f.FaultServer, tmp_path: Path) -> None:
+    go_on = threading.Event()
+    url = faults.route("/clip.mp4", in_two_halves(CLIP, go_on))
+    with start_gdl("--json", "--retries", "0", "-o", "out", url, cwd=tmp_path) as running:
+        part = tmp_path / "out/clip.mp4.part"
+        wait_until((tmp_path / "out/clip.mp4.part.json").exists, "a part and its state")
+        part.unlink()
+        part.write_bytes(b"precious")
+        go_on.set()
+        done = running.wait()
+    assert outcome(done) == {"clip.mp4": ("failed", "lost")}, done.stderr
+    assert "replaced" in done.stderr
+    assert part.read_bytes() == b"precious"
+    assert not (tmp_path / "out/clip.mp4").exists()
 
 
 def test_a_folder_that_becomes_a_file_meanwhile_fails_its_items_and_no_others(

@@ -31,7 +31,6 @@ PACKED = {
     "deflate": zlib.compress(BODY),
     " deflate ": bare_deflate(BODY),
     "gzip, identity": gzip.compress(BODY),
-    "deflate, gzip": gzip.compress(zlib.compress(BODY)),
     "identity": BODY,
 }
 
@@ -83,7 +82,7 @@ def test_broken_data_is_an_error_that_may_pass(encoding: str, data: bytes) -> No
     assert caught.value.retryable
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, br", "gzip,gzip,gzip,gzip", "x" * 1000])
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, br", "gzip, gzip", "x" * 1000])
 def test_an_encoding_that_nobody_asked_for_and_gdl_does_not_know_is_named(encoding: str) -> None:
     with pytest.raises(BodyError, match="encoded as") as caught:
         Decoder(encoding)
@@ -96,3 +95,9 @@ def test_a_bomb_comes_in_bounded_pieces() -> None:
     pieces = [len(piece) for piece in Decoder("gzip").decode(bomb)]
     assert sum(pieces) == 20 * LARGEST
     assert max(pieces) <= LARGEST
+
+
+def test_a_bomb_is_refused_before_it_fills_the_disk() -> None:
+    with pytest.raises(BodyError, match="beyond measure") as caught:
+        undone("gzip", gzip.compress(b"\0" * (100 * LARGEST), compresslevel=9))
+    assert not caught.value.retryable

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import faults as f
-from support.samples import page, picture
+from support.processes import wait_until
+from support.samples import mp4, page, picture
 
 from downloader import claims, errors, naming, tries
 from downloader import engine as engines
@@ -439,6 +440,41 @@ def test_names_the_responses_tell_are_given_in_the_lists_order(tmp_path: Path, f
     run(items([slow, fast]), tmp_path)
     assert (tmp_path / "a.jpg").read_bytes() == picture(1, 5000)
     assert (tmp_path / naming.collided("a.jpg", fast)).read_bytes() == picture(2, 5000)
+
+
+def test_several_that_want_one_name_wait_for_it_in_parts_of_their_own(tmp_path: Path, faults: f.FaultServer) -> None:
+    clip = mp4(2 * 1024 * 1024)
+    go_on = threading.Event()
+    first = item(faults.route("/get?1", f.when(go_on, f.ok(BODY, content_disposition="filename=first.jpg"))))
+    header = f.head(200, content_type="video/mp4", content_length=len(clip))
+    url = faults.route("/a.mp4", f.script(header + clip[:-1], f.when(go_on, f.script(clip[-1:]))))
+    logins = [Item(Address(url, f"user{index}", "x"), index=index, line=index) for index in (2, 3, 4)]
+
+    def watch() -> None:
+        faults.wait_for_requests(4)
+        wait_until(lambda: len(list(tmp_path.glob("a*.mp4.part"))) == 3, "three parts")
+
+    def release() -> None:
+        try:
+            watch()
+        finally:
+            go_on.set()
+
+    releasing = threading.Thread(target=release)
+    releasing.start()
+    _, recorder = run([first, *logins], tmp_path)
+    releasing.join()
+    assert [(result.status, result.reason) for result in recorder.results] == [("saved", None)] * 4
+    assert {path.read_bytes() == clip for path in tmp_path.glob("a*.mp4")} == {True}
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_no_name_is_remembered_when_its_part_is_gone(tmp_path: Path, faults: f.FaultServer) -> None:
+    clip = mp4(2 * 1024 * 1024)
+    urls = [faults.route("/whole.mp4", f.ok(clip, "video/mp4")), faults.route("/cut.mp4", f.truncated(clip, 1_500_000))]
+    engine, recorder = run(items(urls), tmp_path, retries=0)
+    assert {result.line: result.status for result in recorder.results} == {1: "saved", 2: "failed"}
+    assert [engine._context.states.has(name) for name in ("whole.mp4", "cut.mp4")] == [False, False]
 
 
 def test_what_exists_is_skipped_without_a_request(tmp_path: Path, faults: f.FaultServer) -> None:

@@ -82,6 +82,43 @@ def test_surplus_bytes_are_seen_though_the_host_kept_connections_before(faults: 
     ]
 
 
+def test_more_than_a_206_says_is_no_file_either(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    clip = samples.mp4(2 * 1024 * 1024)
+    whole = {"content_type": "video/mp4", "content_range": f"bytes 0-{len(clip) - 1}/{len(clip)}"}
+    header = f.head(206, **whole, transfer_encoding="chunked")
+    body = answers.chunk(clip) + answers.chunk(b"?" * 1000) + b"0\r\n\r\n"
+    done = gdl("--json", "--retries", "0", "-o", "out", faults.route("/clip.mp4", f.script(header + body)))
+    assert outcomes(done) == {"/clip.mp4": ("failed", "body", 1)}
+    assert files(tmp_path) == []
+
+
+def test_a_body_that_grows_beyond_measure_is_refused_at_once(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    packer = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
+    packed = [packer.compress(samples.mp4(2000))]
+    packed += [packer.compress(bytes(1024 * 1024)) for _ in range(100)]
+    bomb = b"".join([*packed, packer.flush()])
+    urls = [
+        faults.route("/once.mp4", f.ok(bomb, "video/mp4", content_encoding="gzip")),
+        faults.route("/twice.mp4", f.ok(gzip.compress(bomb), "video/mp4", content_encoding="gzip, gzip")),
+    ]
+    done = gdl(*TWO_TRIES, *urls)
+    assert outcomes(done) == {"/once.mp4": ("failed", "body", 1), "/twice.mp4": ("failed", "body", 1)}
+    assert files(tmp_path) == []
+
+
+def test_what_is_left_over_on_a_connection_spoils_no_other_file(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    large = samples.picture(1, 400_000)
+    urls = [faults.route("/large.jpg", f.overlong(large, 300_000, keep_alive=True), f.ok(large))]
+    urls += [faults.route(f"/{number}.jpg", OK) for number in range(3)]
+    done = gdl("--json", "-j", "1", "-o", "out", *urls)
+    assert {result["status"] for result in done.results} == {"saved"}
+    assert (tmp_path / "out/large.jpg").read_bytes() == large
+
+
 def test_a_broken_body_fails_after_its_retries_and_leaves_nothing(
     faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
 ) -> None:
@@ -160,10 +197,16 @@ def test_every_honest_framing_gives_the_same_file(
 
 
 def test_answers_without_a_usable_body_fail(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    typed = {"content_type": "image/jpeg", "connection": "close"}
     answers = {
         "/empty.jpg": (f.empty(), "not-media", "empty"),
         "/empty-chunked.jpg": (f.chunked(b""), "not-media", "empty"),
         "/204.jpg": (lambda connection, _: connection.send_last(f.head(204)), "http", "204"),
+        "/too-long.jpg": (
+            f.script(f.head(200, **typed, content_length="9" * 20), BODY, f.close),
+            "body",
+            "Content-Length",
+        ),
         "/206.jpg": (f.partial(BODY, f"bytes 100-{len(BODY) + 99}/{len(BODY) + 100}"), "body", "206"),
         "/304.jpg": (lambda connection, _: connection.send_last(f.head(304)), "http", "304"),
         "/999.jpg": (f.script(b"HTTP/1.1 999 Denied\r\nContent-Length: 0\r\n\r\n"), "http", "999"),

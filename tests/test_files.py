@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING
 import gevent
 import pytest
 from support.cli import REPOSITORY
+from support.processes import wait_until
+from support.threads import busy_threads, descriptor
 
 from downloader import files
 from downloader.errors import FileLost, GdlError, NameRefused, StopRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = os.geteuid() == 0
 
 
 @pytest.fixture(autouse=True)
 def no_descriptor_leaks() -> Iterator[None]:
-    files.in_thread(int)  # the hub and its thread have their own descriptors
+    files.in_thread(os.fstat, descriptor())  # the hub and its thread have their own descriptors
     before = os.listdir("/proc/self/fd")
     yield
     assert os.listdir("/proc/self/fd") == before
@@ -289,13 +291,21 @@ def test_what_cannot_be_linked_says_so(tmp_path: Path) -> None:
 # Threads
 
 
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 def test_a_thread_returns_what_its_function_does_while_others_go_on() -> None:
     here, release = threading.get_ident(), threading.Event()
     turns: list[int] = []
 
-    def function(first: int, second: int) -> tuple[int, int]:
+    def function(fd: int) -> tuple[int, int, bool]:
         release.wait(20)
-        return threading.get_ident(), first + second
+        return threading.get_ident(), fd, is_open(fd)
 
     def others() -> None:
         for number in range(3):
@@ -304,40 +314,63 @@ def test_a_thread_returns_what_its_function_does_while_others_go_on() -> None:
         release.set()
 
     other = gevent.spawn(others)
-    thread, value = files.in_thread(function, 2, 3)
+    given = descriptor()
+    thread, fd, was_open = files.in_thread(function, given)
     other.join()
-    assert (thread != here, value, turns) == (True, 5, [0, 1, 2])
+    assert (thread != here, fd, was_open, turns) == (True, given, True, [0, 1, 2])
+    assert not is_open(given)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "disk"), ValueError("x"), SystemExit(3), KeyboardInterrupt()])
 def test_an_exception_in_a_thread_is_the_callers_and_is_not_printed(
     error: BaseException, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def function() -> None:
+    def function(_fd: int) -> None:
         raise error
 
+    given = descriptor()
     with pytest.raises(type(error)) as caught:
-        files.in_thread(function)
+        files.in_thread(function, given)
     assert caught.value is error
+    assert not is_open(given)
     gevent.sleep(0)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_thread_goes_on_when_its_greenlet_is_killed() -> None:
-    started, release, done = threading.Event(), threading.Event(), threading.Event()
+def test_a_thread_goes_on_when_its_greenlet_is_killed_and_closes_its_descriptor() -> None:
+    started, release = threading.Event(), threading.Event()
+    found: list[bool] = []
 
-    def function() -> None:
+    def function(fd: int) -> None:
         started.set()
         release.wait(20)
-        done.set()
+        found.append(is_open(fd))
 
-    greenlet = gevent.spawn(files.in_thread, function)
+    given = descriptor()
+    greenlet = gevent.spawn(files.in_thread, function, given)
     while not started.is_set():
         gevent.sleep(0.001)
     greenlet.kill()
-    assert not done.is_set()
+    assert (found, is_open(given)) == ([], True)
     release.set()
-    assert done.wait(20)
+    wait_until(lambda: not is_open(given), "the end of the thread")
+    assert found == [True]
+
+
+def test_a_thread_that_never_begins_leaves_no_descriptor(tmp_path: Path) -> None:
+    called: list[int] = []
+    fd = descriptor()
+    before = os.listdir("/proc/self/fd")
+    with busy_threads():
+        waits: list[Callable[[], None]] = [lambda: files.in_thread(called.append, descriptor())] * 5
+        waits += [lambda: files.sync(fd), lambda: files.sync_folder(str(tmp_path))]
+        waiting = [gevent.spawn(wait) for wait in waits]
+        gevent.sleep(0)
+        assert len(os.listdir("/proc/self/fd")) > len(before) + len(waiting)
+        gevent.killall(waiting)
+    assert called == []
+    assert os.listdir("/proc/self/fd") == before
+    os.close(fd)
 
 
 def test_syncing_keeps_the_callers_descriptor_and_tells_errors(tmp_path: Path) -> None:

@@ -162,6 +162,10 @@ def test_states_are_known_whether_the_folder_is_read_or_asked(tmp_path: Path, mo
     assert found == {"a": True, "b": False, "d": False, "sub/c": True, "sub/d": False, "missing/e": False}
     states.add("b")
     assert states.has("b") or most < 100, "what this run begins is known without asking"
+    (tmp_path / "a.part.json").unlink()
+    states.discard("a")
+    states.discard("never there")
+    assert not states.has("a")
 
 
 def test_a_folder_that_is_not_there_has_no_states(tmp_path: Path) -> None:

@@ -7,21 +7,24 @@ import stat
 import subprocess
 import sys
 import uuid
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gevent
 import pytest
 from support.cli import REPOSITORY
+from support.threads import busy_threads, descriptor
 
-from downloader import files, leftovers, partfile, resume
+from downloader import files, leftovers, partfile, resume, statefile
 from downloader.errors import FileLost, GdlError, NameRefused, StopRun
 from downloader.files import boot_id
 from downloader.partfile import SAVE_EVERY, InProgress, Part, open_nameless, open_part
 from downloader.resume import RESUME_FROM, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MIB = 1024 * 1024
 URL = "https://h/a.mp4"
@@ -48,7 +51,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def no_descriptor_leaks() -> Iterator[None]:
-    files.in_thread(int)  # the hub and its thread have their own descriptors
+    files.in_thread(os.fstat, descriptor())  # the hub and its thread have their own descriptors
     before = os.listdir("/proc/self/fd")
     yield
     assert os.listdir("/proc/self/fd") == before
@@ -95,11 +98,12 @@ def continuable(**changes: Any) -> dict[str, Any]:
 def left_behind(final: Path, **changes: Any) -> None:
     """A part as a run that was killed has left it, with its state."""
     part = begun(final, b"a" * 2 * MIB, **continuable(**changes))
+    part.save()
     part.release()
 
 
 def read_state(final: Path) -> State | None:
-    data = partfile.read_state(str(final))
+    data = statefile.read_state(str(final))
     return None if data is None else resume.parse(data)
 
 
@@ -272,6 +276,16 @@ def test_a_duplicate_descriptor_outlives_the_part(folder: Path) -> None:
         os.close(fd)
 
 
+def test_a_wait_for_the_disk_that_is_given_up_unlocks_the_part(folder: Path) -> None:
+    part = begun(folder / "a.jpg", b"x")
+    with busy_threads():
+        syncing = gevent.spawn(part.sync)
+        gevent.sleep(0)
+        syncing.kill()
+        part.release()
+        opened(folder / "a.jpg").discard()
+
+
 # Ending without publishing
 
 
@@ -346,6 +360,36 @@ def test_a_deleted_part_cannot_be_published(folder: Path) -> None:
     assert names(folder) == []
 
 
+def put_in_place_of(part: Path) -> None:
+    """Another program's file, where the part was."""
+    other = part.with_name("other")
+    other.write_bytes(FOREIGN)
+    other.replace(part)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@either_rename
+def test_what_somebody_has_put_in_the_parts_place_is_not_published(folder: Path, replace: bool) -> None:
+    part = begun(folder / "a.jpg", b"x")
+    put_in_place_of(folder / "a.jpg.part")
+    with pytest.raises(FileLost, match=r"a\.jpg\.part was replaced"):
+        part.publish(str(folder / "a.jpg"), replace=replace)
+    part.discard()
+    assert (folder / "a.jpg.part").read_bytes() == FOREIGN
+    assert not (folder / "a.jpg").exists()
+
+
+@pytest.mark.parametrize("end", [Part.leave, Part.discard])
+@pytest.mark.parametrize("worth_keeping", [True, False])
+def test_what_somebody_has_put_in_the_parts_place_is_not_removed(
+    folder: Path, end: Callable[[Part], object], worth_keeping: bool
+) -> None:
+    part = begun(folder / "a.jpg", b"x" * 2 * MIB, **(continuable() if worth_keeping else {}))
+    put_in_place_of(folder / "a.jpg.part")
+    end(part)
+    assert (folder / "a.jpg.part").read_bytes() == FOREIGN
+
+
 def test_nothing_is_left_of_a_published_part_whatever_is_asked_of_it(folder: Path) -> None:
     part = begun(folder / "a.jpg", b"x" * 2 * MIB, **continuable())
     assert part.publish(str(folder / "a.jpg"))
@@ -363,13 +407,32 @@ def test_a_part_that_was_left_is_found_with_its_state(folder: Path) -> None:
     left_behind(folder / "a.mp4")
     part = opened(folder / "a.mp4")
     assert part.moved_aside is None
-    assert part.state == State(URL, **continuable(inode=(folder / "a.mp4.part").stat().st_ino))
+    identity = {"inode": (folder / "a.mp4.part").stat().st_ino, "tail": zlib.crc32(b"a" * statefile.TAIL)}
+    assert part.state == State(URL, **continuable(**identity))
     assert part.read(2 * MIB - 2, 9) == b"aa"
     part.go_on("another boot")
     part.write([b"b" * MIB], 2 * MIB)
     assert part.publish(str(folder / "a.mp4"))
     assert (folder / "a.mp4").read_bytes() == b"a" * 2 * MIB + b"b" * MIB
     assert names(folder) == ["a.mp4"]
+
+
+def test_leaving_tells_whether_the_part_was_kept(folder: Path) -> None:
+    kept = begun(folder / "a", b"x" * 2 * MIB, **continuable())
+    assert [kept.leave(), kept.leave()] == [True, False]
+    assert begun(folder / "b").leave() is False
+    published = begun(folder / "c", b"x" * 2 * MIB, **continuable())
+    assert published.publish(str(folder / "c"))
+    assert published.leave() is False
+
+
+def test_what_a_part_takes_on_the_disk_is_known(folder: Path) -> None:
+    left_behind(folder / "a")
+    part = opened(folder / "a")
+    assert part.occupied >= 2 * MIB
+    part.begin(State(URL))
+    assert part.occupied < MIB
+    part.discard()
 
 
 def test_what_is_written_from_now_on_belongs_to_this_boot_and_is_not_synced(folder: Path) -> None:
@@ -457,6 +520,34 @@ def test_a_state_without_its_part_is_of_no_use(folder: Path) -> None:
     assert part.state is None
     part.leave()
     assert names(folder) == []
+
+
+def test_a_file_that_took_the_parts_place_is_not_continued_from_its_state(folder: Path) -> None:
+    left_behind(folder / "a")
+    (folder / "other").write_bytes(b"b" * MIB + b"a" * MIB)
+    (folder / "other").replace(folder / "a.part")
+    part = opened(folder / "a")
+    assert part.state is None
+    part.discard()
+
+
+def test_a_file_that_took_the_parts_place_is_moved_aside_untouched(folder: Path) -> None:
+    left_behind(folder / "a")
+    put_in_place_of(folder / "a.part")
+    part = opened(folder / "a")
+    part.begin(State(URL))
+    part.discard()
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == {"a.part.old": FOREIGN}
+
+
+def test_a_file_that_took_the_parts_place_and_number_is_not_continued(folder: Path) -> None:
+    left_behind(folder / "a")
+    # The same file to the system, as one is that got the number of the part when that was deleted.
+    (folder / "a.part").write_bytes(b"b" * 2 * MIB)
+    part = opened(folder / "a")
+    found = part.state
+    part.discard()
+    assert found is None
 
 
 def test_an_empty_part_without_a_state_is_nobodys(folder: Path) -> None:
@@ -850,13 +941,13 @@ def test_a_read_only_file_system_stops_the_run(tmp_path: Path) -> None:
 # Forks a process for each line of code that runs in the modules named; each kills itself before its line.
 STEPPER = """
 import os, signal, sys
-from downloader import files, partfile
+from downloader import files, partfile, statefile
 from downloader.files import boot_id
 from downloader.resume import State
 
 MIB = 1024 * 1024
 folder, story, way = sys.argv[1:]
-modules = {partfile.__file__, files.__file__}
+modules = {partfile.__file__, statefile.__file__, files.__file__}
 if way == "link":
     files._system_renameat2 = None
 boot_id()

@@ -10,11 +10,13 @@ import gzip
 import itertools
 import re
 import signal
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from support import faults as f
+from support.answers import chunk
 from support.cli import run_gdl, start_gdl
 from support.parts import (
     KIB,
@@ -128,7 +130,7 @@ def other_boot_synced(final: Path) -> None:
 def make_complete(final: Path) -> None:
     with part_path(final).open("r+b") as part:
         part.write(A)
-    change_state(final, done=[[0, SIZE]])
+    change_state(final, done=[[0, SIZE]], tail=zlib.crc32(A[-4 * KIB :]))
 
 
 def make_shorter_than_it_says(final: Path) -> None:
@@ -278,6 +280,25 @@ def shorter_range(connection: f.Connection, request: f.Request) -> None:
     f.partial(A[span[0] : end], f"bytes {span[0]}-{end - 1}/{SIZE}", "video/mp4", etag='"v1"')(connection, request)
 
 
+def surplus(more: bytes, size: int = SIZE) -> f.Response:
+    """A 206 for ``size`` bytes at most, without a Content-Length, and ``more`` behind them."""
+
+    def respond(connection: f.Connection, request: f.Request) -> None:
+        span = wanted_range(request, SIZE)
+        assert span is not None
+        end = min(span[1], span[0] + size)
+        header = f.head(
+            206,
+            content_type="video/mp4",
+            content_range=f"bytes {span[0]}-{end - 1}/{SIZE}",
+            etag='"v1"',
+            transfer_encoding="chunked",
+        )
+        connection.send_last(header + chunk(A[span[0] : end]) + chunk(more) + b"0\r\n\r\n")
+
+    return respond
+
+
 @dataclass(slots=True)
 class Answered:
     """What a server answers to the request for the rest."""
@@ -321,6 +342,9 @@ def answers() -> dict[str, Answered]:
         "short-body": Answered(ranged_206(longer=-1000), Film(A), None),
         "long-body": Answered(ranged_206(longer=1000), Film(A), None),
         "shorter-end": Answered(shorter_range, Film(A), False),
+        "surplus-within-the-file": Answered(surplus(b"?" * 200 * KIB, 300 * KIB), Film(A), True),
+        "surplus-of-a-byte": Answered(surplus(b"?", 300 * KIB), Film(A), True),
+        "surplus-behind-the-file": Answered(surplus(b"?" * 1000), Film(A), True),
         "200-same": Answered(Film(A, ranges=False), Film(A), None),
         "200-changed": Answered(new, new, None),
         "200-longer": Answered(Film(LONGER, etag='"v2"'), Film(LONGER, etag='"v2"'), None),
@@ -435,6 +459,39 @@ def test_across_redirects_the_validators_decide_not_the_address(
     assert files(tmp_path / "out") == sorted(f"{name}.mp4" for name in targets)
     assert [film.sent for film in targets.values()] == [SIZE - CUT, SIZE, SIZE]
     assert same.answers[0].if_range == '"v1"'
+
+
+def test_an_empty_answer_where_a_part_lies_is_an_empty_file(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    url = faults.route("/film.mp4", cut_film(A, CUT))
+    leave_parts(tmp_path, url)
+    faults.route("/film.mp4", f.empty("video/mp4"))
+    done = gdl(*NEXT, "--accept", "*/*", url)
+    assert [(result["status"], result["bytes"]) for result in done.results] == [("saved", 0)], done.stderr
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == {"out/film.mp4": b""}
+
+
+def test_a_server_that_gives_a_byte_at_a_time_is_not_asked_without_end(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    url = faults.route("/film.mp4", cut_film(A, CUT))
+    leave_parts(tmp_path, url)
+    film = Film(A)
+    asked: list[f.Request] = []
+
+    def respond(connection: f.Connection, request: f.Request) -> None:
+        span = wanted_range(request, SIZE)
+        asked.append(request)
+        if span is None or len(asked) > 300:  # enough to tell
+            film(connection, request)
+            return
+        answer = f.partial(A[span[0] : span[0] + 1], f"bytes {span[0]}-{span[0]}/{SIZE}", "video/mp4", etag='"v1"')
+        answer(connection, request)
+
+    faults.route("/film.mp4", respond)
+    done = gdl(*NEXT, url)
+    assert len(asked) < 50
+    saved = [result["status"] for result in done.results] == ["saved"]
+    assert not saved or (tmp_path / "out/film.mp4").read_bytes() == A
 
 
 # Within a run
@@ -676,6 +733,20 @@ def test_bytes_of_unknown_origin_are_neither_used_nor_lost(faults: f.FaultServer
         "aria2.mp4.part.aria2": b"control too",
     }
     assert {name: film.ranges for name, film in films.items()} == {name: [None] for name in foreign}
+
+
+def test_what_has_taken_a_parts_place_is_not_continued(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    url, film = faults.route("/film.mp4", cut_film(A, CUT)), Film(A)
+    leave_parts(tmp_path, url)
+    part = part_path(tmp_path / "out/film.mp4")
+    other = tmp_path / "other"
+    other.write_bytes(B[: part.stat().st_size])
+    other.replace(part)
+    faults.route("/film.mp4", film)
+    done = gdl(*NEXT, url)
+    assert [result["status"] for result in done.results] == ["saved"]
+    assert (tmp_path / "out/film.mp4").read_bytes() == A
+    assert film.ranges == [None]
 
 
 def test_a_file_published_by_a_run_that_was_cut_off_is_checked(

@@ -250,6 +250,42 @@ def test_a_host_is_remembered_until_its_last_slot_is_back() -> None:
         scheduler.give_back("a")
 
 
+@pytest.mark.parametrize(
+    ("jobs", "per_host", "waiting", "expected"),
+    [
+        (2, None, "", False),
+        (2, None, "a", True),
+        (2, None, "b", True),
+        (9, 2, "a", True),
+        (9, 2, "", False),
+    ],
+)
+def test_a_borrowed_slot_is_wanted_where_an_item_waits_that_could_have_it(
+    jobs: int, per_host: int | None, waiting: str, expected: bool
+) -> None:
+    scheduler = running(jobs, per_host, "a")
+    assert borrowed(scheduler, "a") == 1
+    for number, host in enumerate(waiting, 10):
+        scheduler.add(number, host)
+    assert scheduler.start(0.0) == []
+    assert scheduler.wanted("a") is expected
+    scheduler.give_back("a")
+    assert bool(scheduler.start(0.0)) is expected
+
+
+def test_an_item_that_waits_for_its_time_or_for_another_hosts_slot_wants_no_slot() -> None:
+    scheduler = running(9, 2, "abb")
+    assert borrowed(scheduler, "a") == 1
+    scheduler.add(10, "a", not_before=5.0)
+    scheduler.add(11, "b")
+    assert scheduler.start(0.0) == []
+    assert not scheduler.wanted("a")
+    assert scheduler.wanted("b")
+    assert not scheduler.wanted("nobody's")
+    assert scheduler.start(5.0) == []
+    assert scheduler.wanted("a")
+
+
 def test_slots_may_come_back_after_the_queues_were_drained() -> None:
     scheduler = running(2, None, "a")
     assert borrowed(scheduler, "a") == 1
@@ -347,6 +383,16 @@ class World(RuleBasedStateMachine):
         host = data.draw(st.sampled_from(sorted(self.lent.elements())))
         self.lent[host] -= 1
         self.scheduler.give_back(host)
+
+    @precondition(lambda self: self.lent.total())
+    @rule(data=st.data())
+    def ask_who_wants_a_borrowed_slot(self, data: st.DataObject) -> None:
+        self.start()
+        host = data.draw(st.sampled_from(sorted(self.lent.elements())))
+        wanted = self.scheduler.wanted(host)
+        self.lent[host] -= 1
+        assert wanted or not any(map(self.could_start, HOSTS)), "somebody is starved by who borrowed"
+        self.lent[host] += 1
 
     @rule(host=st.sampled_from(HOSTS))
     def add(self, host: str) -> None:

@@ -14,8 +14,23 @@ from typing import TYPE_CHECKING
 import pytest
 from support import faults as f
 from support import samples
+from support.answers import chunk
 from support.cli import run_gdl, start_gdl
-from support.parts import KIB, MIB, OLD, PIECE, Film, Peak, files, read_state, state_path, version, wanted_range
+from support.parts import (
+    KIB,
+    MIB,
+    OLD,
+    PIECE,
+    Film,
+    Peak,
+    change_state,
+    files,
+    part_path,
+    read_state,
+    state_path,
+    version,
+    wanted_range,
+)
 from support.processes import wait_until
 
 if TYPE_CHECKING:
@@ -205,6 +220,17 @@ def test_a_server_that_refuses_a_second_connection_gets_hardly_more(
 # Helpers that fail
 
 
+def with_surplus(connection: f.Connection, request: f.Request) -> None:
+    """A 206 to a helper for half of what it asked for, and other bytes behind it."""
+    span = wanted_range(request, SIZE)
+    assert span is not None
+    middle = sum(span) // 2
+    says = f"bytes {span[0]}-{middle - 1}/{SIZE}"
+    header = f.head(206, content_type="video/mp4", content_range=says, etag='"v1"', transfer_encoding="chunked")
+    connection.send(header + chunk(A[span[0] : middle]))
+    connection.send_last(chunk(B[middle : middle + 256 * KIB]) + b"0\r\n\r\n")
+
+
 def shifted(first: int = 0, total: int = SIZE, etag: str | None = '"v1"', body: bytes = A) -> f.Response:
     """A 206 to a helper that is not what it asked for."""
 
@@ -271,6 +297,44 @@ def test_a_helper_that_gets_something_else_harms_nothing(faults: f.FaultServer, 
     asked = [len([each for each in faults.requests_for(f"/{name}.mp4") if each.header("range")]) for name in wrong]
     assert max(asked) <= 2
     assert sum(asked) >= len(wrong) // 2
+
+
+def test_a_helper_that_gets_more_than_its_answer_says_has_the_file_begun_again(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    film = Film(A, pace=PACE)
+    asked: list[f.Request] = []
+
+    def respond(connection: f.Connection, request: f.Request) -> None:
+        if request.header("range"):
+            asked.append(request)
+        (with_surplus if asked and asked[0] is request else film)(connection, request)
+
+    done = gdl("--json", "--split", "2", "--retries", "2", "-o", "out", faults.route("/film.mp4", respond))
+    assert saved(done)
+    assert (tmp_path / "out/film.mp4").read_bytes() == A
+    assert files(tmp_path) == ["out/film.mp4"]
+    assert film.ranges.count(None) == 2
+
+
+def test_who_comes_later_waits_for_a_piece_and_not_for_the_file(faults: f.FaultServer, tmp_path: Path) -> None:
+    size = 32 * MIB
+    film = Film(version(0, size), pace=PACE)
+    sent: list[int] = []
+
+    def later(connection: f.Connection, request: f.Request) -> None:
+        sent.append(film.sent)
+        f.ok(samples.picture(1))(connection, request)
+
+    first, second = faults.route("/film.mp4", film), faults.route("/later.jpg", later)
+    with start_gdl("--json", "-o", "out", "-j", "4", "--split", "4", "-", cwd=tmp_path, feed=True) as running:
+        running.feed(first + "\n")
+        faults.wait_for_requests(4)
+        running.feed(second + "\n")
+        running.end_input()
+        done = running.wait()
+    assert saved(done)
+    assert sent[0] < 0.7 * size
 
 
 def test_a_piece_that_stalls_or_breaks_is_taken_over(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
@@ -370,6 +434,8 @@ def test_a_killed_split_is_continued_from_its_several_ranges(faults: f.FaultServ
     (tmp_path / "again").mkdir()
     shutil.copytree(tmp_path / "out", tmp_path / "again/out")
     for folder, split in (("alone", "1"), ("again", "4")):
+        copy = tmp_path / folder / "out/film.mp4"
+        change_state(copy, inode=part_path(copy).stat().st_ino)  # a copy would count as somebody else's file
         second = Film(body, pace=PACE / 4)
         faults.route("/film.mp4", second)
         finished = run_gdl("--json", "--split", split, "-o", "out", url, cwd=tmp_path / folder)

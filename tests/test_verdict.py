@@ -45,8 +45,9 @@ def failure(status: int, **fields: str) -> errors.TransferError:
         ({"content_length": "1234"}, 1234),
         ({"content_length": "0"}, 0),
         ({}, None),
-        ({"content_length": "many"}, None),
-        ({"content_length": "-1"}, None),
+        ({"content_length": "7, 7"}, 7),
+        ({"content_length": "many", "transfer_encoding": "chunked"}, None),
+        ({"content_length": "many", "content_encoding": "gzip"}, None),
         ({"content_length": "10", "content_encoding": "gzip"}, None),
         ({"content_length": "10", "content_encoding": "identity"}, 10),
         ({"content_length": "10", "transfer_encoding": "chunked"}, None),
@@ -55,6 +56,14 @@ def failure(status: int, **fields: str) -> errors.TransferError:
 def test_a_body_has_the_length_promised_unless_that_is_another_ones(fields: dict[str, str], total: int | None) -> None:
     for status in (200, 203):
         assert decide(status, **fields) == Save(total)
+
+
+@pytest.mark.parametrize("length", ["many", "-1", "", "9" * 20, "5, 6"])
+def test_a_content_length_that_makes_no_sense_leaves_no_way_to_tell_a_whole_body(length: str) -> None:
+    for status in (200, 203):
+        error = failure(status, content_length=length)
+        assert isinstance(error, errors.BodyError)
+        assert "Content-Length" in str(error)
 
 
 @pytest.mark.parametrize(

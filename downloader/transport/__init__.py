@@ -13,6 +13,9 @@ exception of the receiver is kept, libcurl told to stop, and the exception raise
 
 from __future__ import annotations
 
+import fcntl
+import struct
+import termios
 from typing import TYPE_CHECKING, Any
 
 import certifi
@@ -119,7 +122,8 @@ class Transport:
             if code:
                 if gate is not None and (refusal := gate.failure or gate.refusal) is not None:
                     raise refusal
-                raise translate(code, message, easy.getinfo(pycurl.OS_ERRNO))
+                reused = not easy.getinfo(pycurl.NUM_CONNECTS)
+                raise translate(code, message, easy.getinfo(pycurl.OS_ERRNO), reused=reused)
             head = exchange.finish()
             if exchange.complete:
                 self._check_end(origin, exchange, head, listened=listens)
@@ -158,7 +162,8 @@ class Transport:
 
         libcurl takes the promised ones, closes the connection and tells nobody but its log. So the log is listened
         to while a host has not kept a connection open; once it has, a connection that is closed against the head's
-        word gives the surplus away for nothing. A close that was announced says nothing: that is `Unheard`.
+        word gives the surplus away for nothing. A close that was announced says nothing: that is `Unheard`. Behind
+        longer bodies libcurl does not read: there it counts what waits in the socket, where that is kept.
         """
         if exchange.excess:
             raise errors.BodyError("the server sent more bytes than it promised")
@@ -261,7 +266,11 @@ class Transport:
         if exchange is not None:
             if complete:
                 exchange.complete = True
-                exchange.kept = easy.getinfo(pycurl.ACTIVESOCKET) != pycurl.SOCKET_BAD
+                fd = easy.getinfo(pycurl.ACTIVESOCKET)
+                exchange.kept = fd != pycurl.SOCKET_BAD
+                # Over TLS what waits may be anything, such as a new session's ticket.
+                if exchange.kept and exchange.long and easy.getinfo(pycurl.EFFECTIVE_URL).startswith("http:"):
+                    exchange.excess = _pending(fd)
             self._multi.remove_handle(easy)
             done.append((exchange, code, message))
 
@@ -289,6 +298,11 @@ class Transport:
             self._multi.remove_handle(easy)
             exchange.failure = exchange.failure or error
             self._loop.run_callback(exchange.waiter.switch, (0, ""))
+
+
+def _pending(fd: int) -> bool:
+    """Tell whether there are bytes in a socket that nobody has read."""
+    return bool(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0])
 
 
 def _wake(done: list[tuple[Exchange, int, str]]) -> None:

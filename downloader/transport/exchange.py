@@ -19,6 +19,10 @@ LOOKS = 4
 """How often in ``--timeout`` a running exchange is looked at for progress."""
 
 
+HEARD = 64 * 1024
+"""Bytes of a body up to which libcurl's log tells of a surplus: behind longer ones it does not read."""
+
+
 class Receiver(Protocol):
     """What takes a response as it comes. Both methods run inside libcurl on the hub: no switching."""
 
@@ -97,6 +101,11 @@ class Exchange:
                 self._begin(lines)
             except BaseException as error:  # noqa: BLE001 raised again by perform()
                 self.failure = error
+
+    @property
+    def long(self) -> bool:
+        """Whether the body was too long for libcurl's log to tell of a surplus."""
+        return self._received > HEARD
 
     @property
     def settled(self) -> bool:
