@@ -57,8 +57,8 @@ class Context:
     """The files that are being written to parts."""
     new_folders: set[str] = field(default_factory=set)
     """With ``--fsync``: folders made by this run that the disk may not know yet."""
-    states: leftovers.States = field(init=False)
-    """Tell where an earlier try may have left a part."""
+    listing: leftovers.Listing = field(init=False)
+    """Tells what was in the output folder, and where an earlier try may have left a part."""
     locks: NameLocks = field(init=False)
     """Keep other runs from what this one is downloading."""
     _folder: str = field(init=False, repr=False)
@@ -68,7 +68,7 @@ class Context:
     def __post_init__(self) -> None:
         self._folder = "" if self.options.output in ("", ".") else os.path.join(self.options.output, "")
         self._root = os.path.realpath(self.options.output or ".")
-        self.states = leftovers.States(self._folder)
+        self.listing = leftovers.Listing(self._folder)
         self.locks = NameLocks(self.options.output or ".", warn=self.warn)
 
     def warn(self, message: str) -> None:
@@ -101,6 +101,10 @@ class Context:
         """Return the final path of a file called ``name``."""
         return self._folder + name
 
+    def existed(self, name: str, url: str) -> str | None:
+        """Return as `existing`, but perhaps not what came after the run began: saves asking for most names."""
+        return self.existing(name, url) if self.options.dry_run or self.listing.may_have(name) else None
+
     def existing(self, name: str, url: str) -> str | None:
         """Return the path under which the file is there already: its name, or the variant of its URL.
 
@@ -113,7 +117,7 @@ class Context:
             return None
         if os.path.isdir(path):
             raise errors.NameRefused(f"{path} is a folder")
-        if self.states.has(name) and not leftovers.whole(path, boot=files.boot_id()):
+        if self.listing.has_state(name) and not leftovers.whole(path, boot=files.boot_id()):
             self.warn(f"{path} may be damaged, the machine went down as it was saved: it is downloaded again")
             return None
         # Where the name was another URL's in an earlier run, this one's file lies beside it.

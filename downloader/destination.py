@@ -132,7 +132,7 @@ class Destination:
             self._looked = name
             if "/" in name:
                 context.check_folder(name)
-            if not context.states.has(name):
+            if not context.listing.has_state(name):
                 return None
             self.part = self._open_part()
         state = self.state
@@ -170,7 +170,7 @@ class Destination:
             raise Skip("in progress", context.path(name)) from None
         self._working = naming.key(name)
         context.working.add(self._working)
-        context.states.add(name)
+        context.listing.add_state(name)
         self._kept = name
         if part.moved_aside is not None:
             context.warn(f"{part.path} was no part of gdl's: it is {part.moved_aside} now")
@@ -192,7 +192,7 @@ class Destination:
         self._looked = None
         try:
             if part is not None and not part.leave() and self._kept is not None:
-                self._context.states.discard(self._kept)
+                self._context.listing.discard_state(self._kept)
                 self._kept = None
         finally:
             if self._working is not None:

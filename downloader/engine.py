@@ -177,7 +177,7 @@ class Engine:
             known = naming.known_beforehand(explicit=item.name, template=context.template, url=url, index=item.index)
             name = Name(item, known, context.ledger.enter(item.index, url, known))
             if name.given is not None:
-                if (path := context.existing(name.given, url)) is not None:
+                if (path := context.existed(name.given, url)) is not None:
                     raise Skip("exists", path)
                 if self.options.dry_run:
                     raise Skip("dry run", context.path(name.given))

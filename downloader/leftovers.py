@@ -10,14 +10,14 @@ from downloader.files import translated
 from downloader.statefile import ASIDE, PART, STATE, move_aside, read_state
 
 MOST_READ = 10_000
-"""Entries of a folder that are read at most to know its states: a few milliseconds."""
+"""Entries of a folder that are read at most to know what is there: a few milliseconds and 1 MB."""
 
 
-class States:
-    """Which names in ``folder`` have a state beside them, and so perhaps a part to be continued.
+class Listing:
+    """What lies in ``folder`` as a run begins: files, and states beside them, so perhaps parts to be continued.
 
     Asking the file system for each of many names costs more than reading the folder once, if it is not too large.
-    What another run leaves later is not seen then: its part is begun again, at worst.
+    What another run leaves later is not seen: its part is begun again, at worst.
     """
 
     def __init__(self, folder: str, *, most: int = MOST_READ) -> None:
@@ -29,28 +29,31 @@ class States:
                     if number >= most:
                         self._names = None
                         break
-                    if entry.name.endswith(STATE):
-                        self._names.add(entry.name.removesuffix(STATE))
+                    self._names.add(entry.name)
         except FileNotFoundError:
             pass
         except OSError:  # it can be written to perhaps, if not read
             self._names = None
 
-    def has(self, name: str) -> bool:
-        """Tell whether ``name`` may have one."""
+    def may_have(self, name: str) -> bool:
+        """Tell whether there may have been a file ``name``."""
+        return self._names is None or name in self._names or "/" in name
+
+    def has_state(self, name: str) -> bool:
+        """Tell whether there is, or may be, a state beside ``name``."""
         if self._names is None or "/" in name:
             return os.access(os.path.join(self._folder, name + STATE), os.F_OK)
-        return name in self._names
+        return name + STATE in self._names
 
-    def discard(self, name: str) -> None:
-        """Take note that ``name`` has none any more."""
+    def discard_state(self, name: str) -> None:
+        """Take note that ``name`` has no state any more."""
         if self._names is not None:
-            self._names.discard(name)
+            self._names.discard(name + STATE)
 
-    def add(self, name: str) -> None:
-        """Take note that ``name`` gets one."""
+    def add_state(self, name: str) -> None:
+        """Take note that ``name`` gets a state."""
         if self._names is not None:
-            self._names.add(name)
+            self._names.add(name + STATE)
 
 
 def whole(final: str, *, boot: str) -> bool:

@@ -474,7 +474,7 @@ def test_no_name_is_remembered_when_its_part_is_gone(tmp_path: Path, faults: f.F
     urls = [faults.route("/whole.mp4", f.ok(clip, "video/mp4")), faults.route("/cut.mp4", f.truncated(clip, 1_500_000))]
     engine, recorder = run(items(urls), tmp_path, retries=0)
     assert {result.line: result.status for result in recorder.results} == {1: "saved", 2: "failed"}
-    assert [engine._context.states.has(name) for name in ("whole.mp4", "cut.mp4")] == [False, False]
+    assert [engine._context.listing.has_state(name) for name in ("whole.mp4", "cut.mp4")] == [False, False]
 
 
 def test_what_exists_is_skipped_without_a_request(tmp_path: Path, faults: f.FaultServer) -> None:

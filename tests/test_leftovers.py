@@ -51,7 +51,7 @@ def test_a_file_that_no_crash_can_have_harmed_is_whole_and_its_state_goes(
 ) -> None:
     final = tmp_path / "a"
     cut_off(final, synced=synced)
-    assert leftovers.States(str(tmp_path)).has("a")
+    assert leftovers.Listing(str(tmp_path)).has_state("a")
     assert leftovers.whole(str(final), boot=boot)
     assert names(tmp_path) == ["a"]
     assert final.read_bytes() == BODY
@@ -157,16 +157,26 @@ def test_states_are_known_whether_the_folder_is_read_or_asked(tmp_path: Path, mo
     for name in ("a.part.json", "b", "sub/c.part.json", "d.part"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    states = leftovers.States(str(tmp_path), most=most)
-    found = {name: states.has(name) for name in ("a", "b", "d", "sub/c", "sub/d", "missing/e")}
+    listing = leftovers.Listing(str(tmp_path), most=most)
+    found = {name: listing.has_state(name) for name in ("a", "b", "d", "sub/c", "sub/d", "missing/e")}
     assert found == {"a": True, "b": False, "d": False, "sub/c": True, "sub/d": False, "missing/e": False}
-    states.add("b")
-    assert states.has("b") or most < 100, "what this run begins is known without asking"
+    listing.add_state("b")
+    assert listing.has_state("b") or most < 100, "what this run begins is known without asking"
     (tmp_path / "a.part.json").unlink()
-    states.discard("a")
-    states.discard("never there")
-    assert not states.has("a")
+    listing.discard_state("a")
+    listing.discard_state("never there")
+    assert not listing.has_state("a")
+
+
+@pytest.mark.parametrize(("most", "sure"), [(0, False), (100, True)])
+def test_only_a_folder_that_was_read_whole_rules_a_file_out(tmp_path: Path, most: int, sure: bool) -> None:
+    (tmp_path / "a").touch()
+    listing = leftovers.Listing(str(tmp_path), most=most)
+    (tmp_path / "later").touch()
+    assert listing.may_have("a")
+    assert listing.may_have("sub/a"), "a sub-folder is not read"
+    assert listing.may_have("later") is not sure
 
 
 def test_a_folder_that_is_not_there_has_no_states(tmp_path: Path) -> None:
-    assert not leftovers.States(str(tmp_path / "none")).has("a")
+    assert not leftovers.Listing(str(tmp_path / "none")).has_state("a")
