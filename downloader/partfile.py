@@ -260,7 +260,7 @@ class Part:
         """
         if self._fd < 0:
             return False
-        if self.path is None or self.state is None or self._named or not self.worth_keeping:
+        if self.state is None or self._named or not self.worth_keeping:
             self.discard()
             return False
         try:
@@ -313,7 +313,7 @@ class Unlinkable(Exception):
 def open_nameless(final: str) -> Part | None:
     """Open a file without a name that may become ``final``; None where there are none. Raises like `open_part`."""
     try:
-        fd = files.create_nameless(final[: final.rfind("/") + 1] or ".")
+        fd = files.create_nameless(os.path.dirname(final) or ".")
     except OSError as error:
         raise translate(error, final) from error
     return None if fd is None else Part(final, fd)

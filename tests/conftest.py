@@ -28,6 +28,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 # A shell that starts us in the background has us ignore SIGINT, and a gdl started from here would too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Likewise nohup; a handler that does nothing ignores it as well, but is not passed on.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
