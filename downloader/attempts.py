@@ -95,7 +95,8 @@ class Attempts:
             jitter=random.random(),  # noqa: S311 jitter, no secret
         )
         if found is None or (deadline is not None and time.monotonic() + found[1] >= deadline):
-            raise _told(failure, len(self._addresses))
+            raise self._told(failure, last=True)
+        failure = self._told(failure)
         tries, delay = found
         self._context.ledger.yield_place(item.index)
         for listener in self._context.listeners:
@@ -107,9 +108,11 @@ class Attempts:
         finally:
             self._tally.waiting -= 1
 
-
-def _told(failure: errors.ItemError, addresses: int) -> errors.ItemError:
-    """Say of the last of several failures that it was not the only one."""
-    if addresses > 1 and isinstance(failure, errors.TransferError):
-        failure.args = (f"{failure} (as did the other addresses of {addresses})",)
-    return failure
+    def _told(self, failure: errors.ItemError, *, last: bool = False) -> errors.ItemError:
+        """Say whose failure it is where there are several addresses; the ``last`` was not the only one."""
+        others = len(self._addresses) - 1
+        if others and isinstance(failure, errors.TransferError):
+            more = "the other address" if others == 1 else f"the other {others} addresses"
+            also = f" (and {more} failed, too)" if last else ""
+            failure.args = (f"{self._addresses[self._tries.address].url}: {failure}{also}",)
+        return failure

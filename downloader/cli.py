@@ -166,7 +166,7 @@ _telling = _option("What is shown")
     metavar="TIME",
     type=_Duration(),
     default=30.0,
-    help="Give an attempt up after TIME without a connection or a byte: seconds, or like 2m. Default: 30.",
+    help="Give an attempt up after TIME without a connection or bytes worth it: seconds, or like 2m. Default: 30.",
 )
 @_speed("--max-time", metavar="TIME", type=_Duration(), help="Give a URL up after TIME in all, tries included.")
 @_choice(

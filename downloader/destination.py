@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from downloader import files, naming, partfile, resume
+from downloader import files, naming, partfile, resume, spans
 from downloader.claims import variants
 from downloader.context import Context, Name, Skip
 from downloader.errors import Interrupted, NoRoom
@@ -138,7 +138,12 @@ class Destination:
         state = self.state
         if state is None:
             return None
-        return resume.plan(state, url=url, checksum=self._item.checksum, boot=files.boot_id())
+        plan = resume.plan(state, url=url, checksum=self._item.checksum, boot=files.boot_id())
+        if plan is not None:
+            context.note(f"{self._item.url}: {format_size(spans.covered(plan.done))} are there, asking for the rest")
+        elif state.done:
+            context.note(f"{self._item.url}: what is there of it cannot be continued, it is begun again")
+        return plan
 
     def open(self, total: int | None, *, there: int = 0) -> Part:
         """Return the file to write ``total`` bytes to, of which ``there`` are in it already.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+from contextlib import suppress
 
 from downloader import files, resume, spans
 from downloader.files import translated
-from downloader.statefile import ASIDE, PART, STATE, move_aside, read_state
+from downloader.statefile import ASIDE, PART, STATE, is_at, move_aside, read_state
 
 MOST_READ = 10_000
 """Entries of a folder that are read at most to know what is there: a few milliseconds and 1 MB."""
@@ -59,16 +61,22 @@ class Listing:
 def whole(final: str, *, boot: str) -> bool:
     """Tell whether the existing file ``final`` is as whole as its writer meant it to be.
 
-    A run that was cut off while it published leaves its state. What the machine's crash may have emptied or cut
+    A run that was cut off while it wrote leaves its part, which goes if another has published the file since. One that
+    was cut off while it published leaves its state. What the machine's crash may have emptied or cut
     short is taken back into its part, to be downloaded again; ``boot`` is the boot the machine runs in.
     """
     with translated(final):
         data = read_state(final)
         state = None if data is None else resume.parse(data)
-        if state is None or not state.published:
+        if state is None:
             return True
         found, part = os.lstat(final), _lstat(final + PART)
         if not stat.S_ISREG(found.st_mode):
+            return True
+        if not state.published:
+            ours = part is not None and part.st_ino == state.inode and part.st_mtime_ns <= found.st_ctime_ns
+            if ours and found.st_size >= spans.covered(state.done):
+                _discard_outdated(final)
             return True
         if found.st_ino != state.inode:
             # An empty file may be the name that was reserved for the part (`files.rename_noreplace`).
@@ -95,3 +103,16 @@ def _lstat(path: str) -> os.stat_result | None:
         return os.lstat(path)
     except FileNotFoundError:
         return None
+
+
+def _discard_outdated(final: str) -> None:
+    """Remove the part beside ``final`` and its state, unless somebody writes to it. Raises OSError."""
+    fd = os.open(final + PART, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_at(fd, final + PART):
+                files.unlink(final + PART)
+                files.unlink(final + STATE)
+    finally:
+        files.close(fd)

@@ -167,6 +167,8 @@ class Download:
         ask = None if self._plan is None else self._plan.ask
         self._answer = answer = verdict.decide(head, self._context.options, now=time.time(), ask=ask)
         if isinstance(answer, verdict.Save):
+            if ask is not None:
+                self._context.note(f"{self._item.url}: it is another file by now, begun again")
             running.total = answer.total
             self._sink = self._judge
             if head.encoded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,30 @@ def test_a_symbolic_link_or_a_folder_is_never_taken_back(tmp_path: Path) -> None
     final.mkdir()
     assert leftovers.whole(str(final), boot="later")
     assert final.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("case", "gone"), [("outdated", True), ("newer", False), ("written", False), ("copied", False)]
+)
+def test_a_part_goes_if_its_file_was_published_by_another_run_since(tmp_path: Path, case: str, gone: bool) -> None:
+    final = tmp_path / "a"
+    cut_off(final, renamed=False, published=False)
+    final.write_bytes(BODY)
+    part = tmp_path / "a.part"
+    if case == "newer":
+        found = final.stat().st_ctime
+        os.utime(part, (found + 10, found + 10))
+    if case == "copied":
+        part.rename(tmp_path / "b")
+        part.write_bytes(BODY)
+        os.utime(part, (1, 1))
+    with part.open("rb") as holder:
+        if case == "written":
+            fcntl.flock(holder, fcntl.LOCK_EX)
+        assert leftovers.whole(str(final), boot="this")
+    assert final.read_bytes() == BODY
+    assert part.exists() is not gone
+    assert (tmp_path / "a.part.json").exists() is not gone
 
 
 @pytest.mark.parametrize("most", [0, 2, 100])

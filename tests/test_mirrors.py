@@ -285,3 +285,13 @@ def test_a_part_that_the_first_address_can_continue_is_not_thrown_away_for_a_mir
     assert [outcome(result) for result in done.results] == [("saved", None)]
     assert (tmp_path / "out/a.mp4").read_bytes() == LARGE
     assert (first.sent, other.sent) == (MIB, 0)
+
+
+def test_the_failure_of_several_addresses_says_which_is_meant(
+    faults: f.FaultServer, mirror: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    urls = faults.route("/a.jpg", f.status(404)), mirror.route("/a.jpg", f.status(410))
+    (tmp_path / "urls.txt").write_text("\t".join(urls) + "\n")
+    done = gdl("-v", "--retries", "0", "-o", "out", "urls.txt")
+    assert f"{urls[0]}: HTTP 404 Not Found" in done.stderr
+    assert f"{urls[1]}: HTTP 410 Gone (and the other address failed, too)" in done.stderr
