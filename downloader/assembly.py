@@ -19,7 +19,7 @@ import gevent
 from gevent.event import Event
 
 from downloader import errors, resume, verdict
-from downloader.bodies import Enough
+from downloader.bodies import Enough, late
 from downloader.fetch import Misfit, RangeFetch
 from downloader.files import boot_id
 from downloader.segments import MIN_PIECE, Piece, Segments, worth
@@ -51,8 +51,8 @@ class Slots(Protocol):
     def wanted(self) -> bool:
         """Tell whether an item waits for a slot like the borrowed one."""
 
-    def refused(self, error: errors.ItemError) -> None:
-        """The host answered with ``error``, which may ask to leave it alone."""
+    def refused(self, error: errors.ItemError, final_url: str | None = None) -> None:
+        """The host, or the one of ``final_url``, answered with ``error``, which may ask to leave it alone."""
 
 
 class Assembly:
@@ -100,6 +100,7 @@ class Assembly:
         assert state is not None
         if state.url != self._source.origin.url:  # two servers' bytes: only a checksum can prove them now
             state.etag = state.last_modified = None
+            state.checksum = str(self._item.checksum)
         state.done = plan.done
         self.part.go_on(boot_id())
         self.segments = Segments(state.total, plan.done)
@@ -162,9 +163,15 @@ class Assembly:
             self.part.save()
 
     @property
+    def continuable(self) -> bool:
+        """Whether what is there may be continued by a later request."""
+        self.save()
+        return self.part.worth_keeping
+
+    @property
     def left(self) -> int:
         """Bytes that are still to be written."""
-        return (self.segments.total or 0) - self.segments.received
+        return 0 if self.segments.total is None else self.segments.total - self.segments.received
 
     # In the item's greenlet.
 
@@ -174,7 +181,8 @@ class Assembly:
         Raises `errors.BodyError` where it brought less.
         """
         if promised is not None and piece.end is not None and piece.at < min(promised, piece.end):
-            raise errors.BodyError(f"the server promised {promised:,} bytes and sent {piece.at:,}")
+            wanted, came = promised - piece.start, piece.at - piece.start
+            raise errors.BodyError(f"the server promised {wanted:,} bytes and sent {came:,}")
         self.segments.release(piece)
         self.segments.finish()
         return self.segments.total or 0
@@ -257,7 +265,7 @@ class Assembly:
         except errors.ItemError as error:
             # What was refused or broke need not be the last: go on with one less.
             self._most = max(1, min(self._most, len(self._helpers)))
-            self._slots.refused(error)
+            self._slots.refused(error, self._source.address.url)
         except gevent.GreenletExit:
             raise
         except BaseException as error:  # noqa: BLE001 raised again in the item's greenlet
@@ -288,6 +296,8 @@ class Assembly:
             except errors.TransferError as error:
                 with suppress(Enough):
                     fetch.gatherer.flush()
+                if isinstance(error, errors.TimedOut) and source.over:
+                    raise late(context.options.max_time) from error
                 heard = not isinstance(error, Unheard)  # else its range has said the same as its length
                 if heard and (fetch.answer is None or isinstance(fetch.answer, verdict.Continue)):
                     raise

@@ -24,6 +24,7 @@ class Attempts:
     __slots__ = (
         "_addresses",
         "_context",
+        "_failed",
         "_help",
         "_item",
         "_running",
@@ -45,6 +46,7 @@ class Attempts:
         self._shown = shown
         self._tally = tally
         self._help = Help(slots, context)
+        self._failed: set[int] = set()
         self._addresses = (name.item.address, *name.item.mirrors)
         self._tries = Tries.first(len(self._addresses), context.options.retries)
         self.download = Download(context, name, running, self._help)
@@ -90,8 +92,8 @@ class Attempts:
         download, item = self.download, self._item
         found = self._tries.next(
             failure,
-            progressed=download.progressed,
-            bound=download.bound,
+            progressed=download.headway.progressed,
+            bound=download.headway.bound(self._addresses[self._tries.address].url),
             jitter=random.random(),  # noqa: S311 jitter, no secret
         )
         if found is None or (deadline is not None and time.monotonic() + found[1] >= deadline):
@@ -110,9 +112,11 @@ class Attempts:
 
     def _told(self, failure: errors.ItemError, *, last: bool = False) -> errors.ItemError:
         """Say whose failure it is where there are several addresses; the ``last`` was not the only one."""
-        others = len(self._addresses) - 1
-        if others and isinstance(failure, errors.TransferError):
-            more = "the other address" if others == 1 else f"the other {others} addresses"
-            also = f" (and {more} failed, too)" if last else ""
-            failure.args = (f"{self._addresses[self._tries.address].url}: {failure}{also}",)
+        self._failed.add(self._tries.address)
+        others = len(self._failed) - 1
+        if len(self._addresses) > 1 and isinstance(failure, errors.TransferError):
+            whose = f"{self._addresses[self._tries.address].url}: " if self._tries.address else ""
+            more = "another address" if others == 1 else f"{others} other addresses"
+            also = f" (and {more} failed, too)" if last and others else ""
+            failure.args = (f"{whose}{failure}{also}",)
         return failure

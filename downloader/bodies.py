@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from downloader import errors
-from downloader.request import build
+from downloader.request import build, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ GATHER = 64 * 1024
 """Bytes that are gathered before they are written: libcurl hands out 16 KiB at a time, whatever it received."""
 GATHER_CHUNKS = 256
 """Chunks that are gathered at most, where they are small."""
+MAX_REDIRECTS = 10
 IGNORED = 64 * 1024
 """Bytes of a redirect's or an error's body that are read to keep the connection; a longer one costs it."""
 
@@ -55,7 +56,7 @@ class Gatherer:
 class Source:
     """Where the bytes of a file come from during one try."""
 
-    __slots__ = ("address", "deadline", "origin")
+    __slots__ = ("_redirects", "address", "deadline", "origin")
 
     def __init__(self, origin: Address, address: Address, deadline: float | None) -> None:
         self.origin = origin
@@ -64,6 +65,14 @@ class Source:
         """Where that redirected to."""
         self.deadline = deadline
         """Monotonic seconds, None for no end."""
+        self._redirects = 0
+
+    def follow(self, location: str, *, insecure: bool) -> None:
+        """Go where a response redirects to. Raises `errors.RedirectError` as `request.follow`, and after too many."""
+        self._redirects += 1
+        if self._redirects > MAX_REDIRECTS:
+            raise errors.RedirectError(f"more than {MAX_REDIRECTS} redirects, the last to {self.address.url}")
+        self.address = follow(self.address, location, insecure=insecure)
 
     def request(self, item: Item, context: Context, ask: Ask | None) -> Request:
         """Return the request for ``item``, all of it or the range ``ask``. Raises as `left`."""

@@ -6,13 +6,14 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import gevent
 from gevent.event import Event
 
 from downloader import errors, files, leftovers, naming
 from downloader.locks import NameLocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from downloader.claims import NameLedger
     from downloader.cookies import CookieFile
@@ -76,12 +77,18 @@ class Context:
         if message not in self._told:
             self._told.add(message)
             for listener in self.listeners:
-                listener.warned(message)
+                _call(listener.warned, message)
 
     def note(self, message: str) -> None:
         """Tell those who want to know everything."""
         for listener in self.listeners:
-            listener.noted(message)
+            _call(listener.noted, message)
+
+    def stops(self, error: errors.StopRun) -> bool:
+        """Tell whether ``error`` concerns all that is to be written, not only one sub-folder."""
+        return (
+            error.folder is None or not os.access(self._root, os.W_OK) or os.path.realpath(error.folder) == self._root
+        )
 
     def promised(self) -> int:
         """Return the bytes that the files under way have yet to write."""
@@ -117,12 +124,23 @@ class Context:
             return None
         if os.path.isdir(path):
             raise errors.NameRefused(f"{path} is a folder")
-        if self.listing.has_state(name) and not leftovers.whole(path, boot=files.boot_id()):
+        # Where the name was another URL's in an earlier run, this one's file lies beside it.
+        variant = naming.collided(name, url)
+        if os.path.lexists(self._folder + variant):
+            name, path = variant, self._folder + variant
+        damaged = self.listing.has_state(name) and not self.options.dry_run
+        if damaged and not leftovers.whole(path, boot=files.boot_id()):
             self.warn(f"{path} may be damaged, the machine went down as it was saved: it is downloaded again")
             return None
-        # Where the name was another URL's in an earlier run, this one's file lies beside it.
-        variant = self._folder + naming.collided(name, url)
-        return variant if os.path.lexists(variant) else path
+        return path
+
+
+def _call(listener: Callable[[str], None], message: str) -> None:
+    """Tell a listener, which may have to wait for its reader: the hub, on which the transport calls us, must not."""
+    if gevent.getcurrent() is gevent.get_hub():
+        gevent.spawn(listener, message)
+    else:
+        listener(message)
 
 
 @dataclass(slots=True)
@@ -134,14 +152,18 @@ class Name:
     """What it would be called if nobody else wanted that name."""
     given: str | None
     """What it is called: settled for good."""
+    _claimed: dict[str, str] | None = None
+    """What it was given for other names that responses asked for, so that it is never in its own way."""
 
     def want(self, name: str, context: Context) -> None:
         """Take note of the name that the response asks for."""
-        if name != self.wanted:
-            self.wanted = name
-            self.given = context.ledger.want(self.item.index, name, self.item.url)
-        elif self.given is None:
+        if self.given is None:
             self.given = context.ledger.given(self.item.index)
+        if name != self.wanted:
+            if self.wanted is not None and self.given is not None:
+                self._claimed = {**(self._claimed or {}), self.wanted: self.given}
+            self.wanted = name
+            self.given = (self._claimed or {}).get(name) or context.ledger.want(self.item.index, name, self.item.url)
 
     def settle(self, context: Context) -> str:
         """Return the name this item gets, waiting `NAME_PATIENCE` seconds for those before it in the list."""

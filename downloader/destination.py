@@ -15,6 +15,7 @@ from downloader.text import format_size
 if TYPE_CHECKING:
     from downloader.items import Running
     from downloader.partfile import Part
+    from downloader.responses import Head
     from downloader.resume import Plan
 
 
@@ -28,7 +29,7 @@ class Destination:
     They raise `errors.NameRefused`, `errors.FileLost` and `errors.StopRun` as `files.translate` says.
     """
 
-    __slots__ = ("_context", "_item", "_kept", "_locked", "_looked", "_name", "_running", "_working", "part")
+    __slots__ = ("_context", "_item", "_kept", "_locked", "_looked", "_name", "_running", "_said", "_working", "part")
 
     def __init__(self, context: Context, name: Name, running: Running) -> None:
         self.part: Part | None = None
@@ -41,16 +42,12 @@ class Destination:
         self._locked: str | None = None
         self._working: str | None = None
         self._kept: str | None = None
+        self._said: tuple[str | None, str | None] = None, None
 
     @property
     def name(self) -> str | None:
         """What the file is called as far as that is known, relative to the output folder."""
         return self._name.given or self._name.wanted
-
-    @property
-    def looked(self) -> bool:
-        """Whether a part under the present name has been looked for."""
-        return self._looked is not None and self._looked == (self._kept or self.name)
 
     @property
     def state(self) -> State | None:
@@ -70,12 +67,16 @@ class Destination:
         if name.given is not None and (path := context.existing(name.given, self._item.url)) is not None:
             raise Skip("exists", path)
 
-    def call_it(self, *, disposition: str | None, extension: str | None, final_url: str) -> None:
+    def call_it(self, *, disposition: str | None, extension: str | None, final_url: str, again: bool) -> None:
         """Choose the name, now that its response has told all there is to know.
 
+        ``again``: it continues an earlier one, and need not say again what that has said (RFC 9110 section 15.3.7).
         Raises `Undecided` where a file of that name exists and others come first.
         """
         context, item, name = self._context, self._item, self._name
+        if again:
+            disposition, extension = disposition or self._said[0], extension or self._said[1]
+        self._said = disposition, extension
         if name.given is None or disposition is not None or context.template is not None:
             before = name.given
             name.want(
@@ -144,6 +145,17 @@ class Destination:
         elif state.done:
             context.note(f"{self._item.url}: what is there of it cannot be continued, it is begun again")
         return plan
+
+    def better(self, url: str, head: Head, *, opened: bool = False) -> Plan | None:
+        """Return how ``url`` can continue a part that was not known of when the file with ``head`` was asked for.
+
+        There may be one under a name that only this response has told, or one that another run has left since: the
+        latter is seen once the part is ``opened``.
+        """
+        if not opened and (self.part is not None or (self._looked and self._looked == (self._kept or self.name))):
+            return None
+        plan, state = self.plan(url), self.state
+        return plan if state is not None and resume.same(head, state) else None
 
     def open(self, total: int | None, *, there: int = 0) -> Part:
         """Return the file to write ``total`` bytes to, of which ``there`` are in it already.
@@ -268,7 +280,7 @@ class Destination:
         try:
             return part.publish(path, replace=replace, fsync=options.fsync)
         except partfile.Unlinkable:
-            whole = part.read_all()
+            whole = part.read(0, 2 * RESUME_FROM)
             part.release()
             self.part = named = self._open_part()
             self._write_down(named, [whole])

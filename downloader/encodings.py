@@ -9,6 +9,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from downloader.errors import BodyError
+from downloader.responses import CODINGS, codings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,7 @@ class Decoder:
     """Undoes a Content-Encoding. Raises `errors.BodyError` for one that gdl does not know, and for broken data."""
 
     def __init__(self, content_encoding: str) -> None:
-        codings = [coding.strip().lower().removeprefix("x-") for coding in content_encoding.split(",")]
-        known = [coding for coding in codings if coding not in ("", "identity")]
+        known = [coding for coding in codings(content_encoding) if coding in CODINGS]
         # One upon another is how bombs are made: honest servers compress once.
         if len(known) > 1 or any(coding not in ("gzip", "deflate") for coding in known):
             raise _final(f"the server sent the file encoded as {content_encoding[:40]!r}, which nobody asked for")

@@ -218,7 +218,8 @@ class Engine:
             result = results.skipped(item, skip.reason, skip.path, running, progress)
         except errors.StopRun as error:
             result = results.failed(item, error, running, progress)
-            self.stop(error)
+            if self._context.stops(error):
+                self.stop(error)
         except errors.ItemError as error:
             result = results.failed(item, error, running, progress)
         except Exception as bug:  # noqa: BLE001 the one place: a bug costs its item, not the run
@@ -231,7 +232,8 @@ class Engine:
             try:
                 attempts.download.abandon()
             except errors.StopRun as error:
-                self.stop(error)
+                if self._context.stops(error):
+                    self.stop(error)
             finally:
                 self._emit(result)
 

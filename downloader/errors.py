@@ -52,6 +52,8 @@ class StopRun(GdlError):
     """The output cannot be written to (disk full, read-only): no item can succeed any more."""
 
     kind = "disk"
+    folder: str | None = None
+    """The folder that must not be written to, where it is no more than that."""
 
 
 class ItemError(GdlError):

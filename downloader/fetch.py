@@ -43,7 +43,10 @@ class RangeFetch:
         """Take the response's head."""
         self.begun = time.monotonic()
         answer = verdict.decide(head, self._options, now=time.time(), ask=self._ask)
-        if isinstance(answer, verdict.Continue | errors.ItemError):
+        if isinstance(answer, errors.StatusError) and not answer.retryable:
+            # The file was there when it was asked for: where it redirected to may have expired.
+            self.answer = Misfit(f"{answer} to the request for a range of the same file")
+        elif isinstance(answer, verdict.Continue | errors.ItemError):
             self.answer = answer
         elif isinstance(answer, verdict.Unfit):
             self.answer = Misfit(answer.reason)

@@ -44,7 +44,9 @@ def translate(error: OSError, path: str) -> StopRun | NameRefused | FileLost:
     if error.errno in _FATAL:
         return StopRun(f"cannot write {path}: {reason}")
     if error.errno in (errno.EACCES, errno.EPERM) and not os.access(folder, os.W_OK):
-        return StopRun(f"cannot write to the folder {folder}: {reason}")
+        stop = StopRun(f"cannot write to the folder {folder}: {reason}")
+        stop.folder = folder
+        return stop
     if error.errno == errno.ELOOP:
         return NameRefused(f"{path} is a symbolic link: gdl does not write through it")
     if error.errno in (errno.ENOENT, errno.ESTALE):

@@ -28,7 +28,7 @@ from downloader import files, resume
 from downloader.errors import FileLost, GdlError
 from downloader.files import translate, translated
 from downloader.locks import NO_LOCKS, UNSUPPORTED
-from downloader.statefile import ASIDE, PART, STATE, is_at, move_aside, ours_alone, read_state, tail
+from downloader.statefile import ASIDE, PART, STATE, create_state, is_at, move_aside, ours_alone, read_state, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,10 +182,6 @@ class Part:
         except OSError as error:
             raise translate(error, path) from error
 
-    def read_all(self) -> bytes:
-        """Return all bytes of a small file."""
-        return self.read(0, 2 * resume.RESUME_FROM)
-
     def duplicate(self) -> int:
         """Return a descriptor of its own for the file, to be read in another thread and closed by the caller."""
         with translated(self.path or self.final):
@@ -218,10 +214,14 @@ class Part:
         if self.state is not None and self.path is not None:
             self.state.published, self.state.synced = True, fsync
             self.save()
+        beside = final + STATE if self._save_beside(final) else None
         try:
             done = self._link(final) if self.path is None else self._rename(self.path, final, replace=replace)
         except OSError as error:
             raise translate(error, final) from error
+        finally:
+            if beside is not None:
+                files.unlink(beside)
         if not done:
             return False
         self._named = True
@@ -232,6 +232,13 @@ class Part:
                 files.sync_folder(os.path.dirname(final))
         self.release()
         return True
+
+    def _save_beside(self, final: str) -> bool:
+        """Save the state beside another final path than the part's own, where it is to be found after a crash."""
+        if self.state is None or self.path is None or final == self.final:
+            return False
+        with translated(final + STATE):
+            return create_state(final, self.state.dump())
 
     def _link(self, final: str) -> bool:
         linked = files.link_nameless(self._fd, final)
@@ -254,10 +261,7 @@ class Part:
         return self.path is not None and is_at(self._fd, self.path)
 
     def leave(self) -> bool:
-        """End without publishing: keep the part if it can be continued, else remove it; tell whether it was kept.
-
-        Idempotent.
-        """
+        """End without publishing: keep the part if it can be continued, else remove it; tell which. Idempotent."""
         if self._fd < 0:
             return False
         if self.state is None or self._named or not self.worth_keeping:

@@ -61,7 +61,8 @@ def build(
     if username is None and address is not item.address and trusted(item.url, address.url):
         username, password = item.address.username, item.address.password
     if ask is not None:
-        headers = (*headers, *ask.headers)
+        others = [(name, value) for name, value in headers if name.lower() not in ("range", "if-range")]
+        headers = (*others, *ask.headers)
     return Request(
         url=address.url,
         headers=headers,

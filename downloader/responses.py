@@ -10,6 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+CODINGS = frozenset({"gzip", "deflate", "compress", "br", "zstd", "dcb", "dcz"})
+"""Content codings (RFC 9110 section 8.4.1 and IANA's registry). Anything else in the field is a mistake, such as the
+``aws-chunked`` that stores keep, and says nothing of the bytes."""
+
+
+def codings(content_encoding: str) -> list[str]:
+    """Return the names in a Content-Encoding field, in lower case and without ``x-``."""
+    return [coding.strip().lower().removeprefix("x-") for coding in content_encoding.split(",")]
+
+
 @dataclass(slots=True)
 class Head:
     """Status and header fields of a final response (RFC 9110 sections 5 and 15)."""
@@ -68,7 +78,7 @@ class Head:
     def encoded(self) -> bool:
         """Whether there is a content encoding to undo, so that the length on the wire is not the file's."""
         value = self.fields.get("content-encoding")
-        return value is not None and value.lower() not in ("identity", "")
+        return value is not None and any(coding in CODINGS for coding in codings(value))
 
 
 @lru_cache(maxsize=16)  # a run sees few different ones

@@ -50,6 +50,19 @@ def read_state(final: str) -> bytes | None:
         files.close(fd)
 
 
+def create_state(final: str, data: bytes) -> bool:
+    """Write the state of ``final``; False, and nothing done, where there is one. Raises OSError."""
+    try:
+        fd = os.open(final + STATE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        files.write(fd, [data], 0)
+    finally:
+        files.close(fd)
+    return True
+
+
 def move_aside(path: str, aside: str) -> str:
     """Rename ``path`` to ``aside``, or that with a number where it exists; return its new path. Raises OSError."""
     number = 1

@@ -18,15 +18,15 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from downloader import errors, media, naming, request, resume, spans, verdict
+from downloader import errors, media, naming, spans, verdict
 from downloader.assembly import Assembly
 from downloader.bodies import IGNORED, Enough, Gatherer, Source, late
 from downloader.destination import Destination, Undecided
 from downloader.digests import digests_of
 from downloader.encodings import Decoder
 from downloader.items import Progress, Saved
-from downloader.resume import RESUME_FROM
 from downloader.transport import Unheard
+from downloader.tries import Headway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from downloader.resume import Plan
     from downloader.segments import Piece
 
-MAX_REDIRECTS = 10
-
 
 class _Continuable(Exception):
     """The response has told the file's name, and a part of it lies there: ask for the rest instead."""
@@ -49,22 +47,18 @@ class _Continuable(Exception):
 class Download:
     """All tries of one item: ``attempt`` until it returns, then ``publish``; ``abandon`` in any case.
 
-    ``progress`` tells what the responses said so far, ``destination`` has the file. After a failed attempt,
-    ``progressed`` says whether it brought the file further than any before by what is worth continuing, and ``bound``
-    whether there is a part that only the same address can continue.
+    ``progress`` tells what the responses said so far, ``destination`` has the file, ``headway`` knows how far it came.
     """
 
     def __init__(self, context: Context, name: Name, running: Running, slots: Slots) -> None:
         self.progress = Progress()
-        self.progressed = False
-        self.bound = False
+        self.headway = Headway()
         self._context = context
         self._item: Item = name.item
         self._name = name
         self._running = running
         self._slots = slots
         self.destination = Destination(context, name, running)
-        self._most = 0
         self._source: Source
         self._gatherer: Gatherer
         self._sink: Callable[[bytes], None]
@@ -93,23 +87,17 @@ class Download:
         """
         self._source = Source(address, address, deadline)
         self._piece = self._digests = None
+        self.headway.begin()
         try:
             self._plan = self.destination.plan(address.url)
-            self._complete(self._ask_until_it_is_there())
+            while isinstance(answer := self._ask(), verdict.Redirect):
+                self._source.follow(answer.location, insecure=self._context.options.insecure)
+            if isinstance(answer, errors.ItemError):
+                raise answer
+            self._complete(answer)
         except BaseException:
             self._close()
             raise
-
-    def _ask_until_it_is_there(self) -> verdict.Save | verdict.Continue:
-        source, insecure = self._source, self._context.options.insecure
-        for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask()
-            if isinstance(answer, errors.ItemError):
-                raise answer
-            if not isinstance(answer, verdict.Redirect):
-                return answer
-            source.address = request.follow(source.address, answer.location, insecure=insecure)
-        raise errors.RedirectError(f"more than {MAX_REDIRECTS} redirects, the last to {source.address.url}")
 
     def _ask(self) -> verdict.Save | verdict.Continue | verdict.Redirect | errors.ItemError:
         context, source = self._context, self._source
@@ -129,7 +117,11 @@ class Download:
             except errors.TransferError as error:
                 if isinstance(error, Unheard) and isinstance(self._answer, verdict.Continue):
                     return self._answer  # its range has said the same as its length
-                if isinstance(error, Unheard) and not unheard:
+                if isinstance(error, Unheard) and isinstance(self._answer, verdict.Save) and self._assembly is not None:
+                    self._write_rest()
+                    if not self._assembly.continuable:
+                        return self._answer  # asking again for all of so much would tell no more
+                if isinstance(error, Unheard) and isinstance(self._answer, verdict.Save) and not unheard:
                     # What is worth continuing is there now: then its last byte is enough to tell.
                     unheard = True
                     self._close()
@@ -168,7 +160,7 @@ class Download:
         self._answer = answer = verdict.decide(head, self._context.options, now=time.time(), ask=ask)
         if isinstance(answer, verdict.Save):
             if ask is not None:
-                self._context.note(f"{self._item.url}: it is another file by now, begun again")
+                self._context.note(f"{self._item.url}: the server sends all of it, begun again")
             running.total = answer.total
             self._sink = self._judge
             if head.encoded:
@@ -229,26 +221,24 @@ class Download:
         )
         if judged is None:
             return False
-        if judged.refusal is not None:
+        again = isinstance(self._answer, verdict.Continue)
+        # What continues a file that was welcome need not say once more of what type it is.
+        if judged.refusal is not None and not (again and self._head.content_type is None):
             raise errors.NotMedia(judged.refusal)
         self.progress.content_type = judged.type or self.progress.content_type
         self.destination.call_it(
             disposition=self._head.get("content-disposition"),
             extension=judged.extension,
             final_url=self._source.address.url,
+            again=again,
         )
-        if isinstance(self._answer, verdict.Save):
-            self._prefer_part()
+        if not again:
+            self._go_on_if(self.destination.better(self._source.origin.url, self._head))
         self._digests = digests_of(self._item, self._context.options)
         return True
 
-    def _prefer_part(self) -> None:
-        """Look for a part under the name that only this response has told."""
-        if self.destination.part is not None or self.destination.looked:
-            return
-        plan = self.destination.plan(self._source.origin.url)
-        state = self.destination.state
-        if plan is not None and state is not None and resume.same(self._head, state):
+    def _go_on_if(self, plan: Plan | None) -> None:
+        if plan is not None:
             self._plan = plan
             raise _Continuable
 
@@ -264,12 +254,16 @@ class Download:
     def _assemble(self) -> Assembly:
         """Open the file to write to, now that there is something to write."""
         context, item, running = self._context, self._item, self._running
+        known = self.destination.part is not None
         part = self.destination.open(running.total, there=running.resumed)
+        if not known:
+            self._go_on_if(self.destination.better(self._source.origin.url, self._head, opened=True))
         self._assembly = assembly = Assembly(
             context, item, running, part, digests=self._digests, source=self._source, slots=self._slots
         )
         context.unfinished.add(assembly)
         plan = self._plan if isinstance(self._answer, verdict.Continue) else None
+        self.headway.found(running.resumed)
         self._piece = assembly.begin(self._head, running.total) if plan is None else assembly.go_on(plan)
         return assembly
 
@@ -280,7 +274,11 @@ class Download:
         if self._decoder is not None and not self._decoder.ended:
             raise errors.BodyError("the compressed body lacks its end")
         if self._sink == self._judge:
-            self._welcome(self._first, ended=True)
+            try:
+                self._welcome(self._first, ended=True)
+            except Undecided:
+                self.destination.decide()
+                self._welcome(self._first, ended=True)
             self._begin_file()
         size = self._running.received
         if self._assembly is None and self.destination.part is None:
@@ -294,6 +292,7 @@ class Download:
             self._checked = self._digests.finish(self.destination.part, size)
         if (mismatch := verdict.check_digests(self._checked, self._item.checksum)) is not None:
             self.destination.discard_part()
+            self.headway = Headway()
             raise mismatch
 
     def _finish_assembly(self) -> int:
@@ -336,14 +335,12 @@ class Download:
     def _close(self) -> None:
         self._write_rest()
         assembly, self._assembly = self._assembly, None
-        self.progressed = False
         try:
             if assembly is not None:
                 self._context.unfinished.discard(assembly)
                 assembly.stop()
                 there, kept = assembly.segments.received, assembly.part.worth_keeping
-                self.progressed = kept and there >= self._most + RESUME_FROM
-                self._most = max(self._most, there)
-                self.bound = kept and self._item.checksum is None
+                url, provable = self._source.origin.url, self._item.checksum is not None
+                self.headway.ended(url, there, kept=kept, provable=provable)
         finally:
             self.destination.close_part()

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from downloader.errors import ChecksumMismatch, DeadlineExceeded, TransferError
+from downloader.errors import ChecksumMismatch, DeadlineExceeded, NoRoom, TransferError
+from downloader.resume import RESUME_FROM
 from downloader.retry import BASE, CAP, PATIENCE
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Tries:
         """
         if isinstance(error, DeadlineExceeded):
             return None
-        theirs = isinstance(error, TransferError)
+        theirs = isinstance(error, TransferError | NoRoom)  # another address may have a smaller file
         may_pass = error.retryable and (error.retry_after or 0.0) <= PATIENCE
         now = replace(self, waits=0) if progressed else self
         if may_pass and theirs and progressed:
@@ -74,6 +75,40 @@ class Tries:
         if may_pass and now.left > 0 and (bound or not theirs):
             return _backed_off(now, error.retry_after, jitter)
         return _moved_on(now, error, may_pass=may_pass, jitter=jitter) if theirs else None
+
+
+class Headway:
+    """What the tries of one item have brought on disk, as far as that decides on the next."""
+
+    __slots__ = ("_bound_to", "_most", "progressed")
+
+    def __init__(self) -> None:
+        self.progressed = False
+        """Whether the last try brought the file further than any before by what is worth continuing."""
+        self._most = 0
+        self._bound_to: str | None = None
+
+    def begin(self) -> None:
+        """A try begins."""
+        self.progressed = False
+
+    def found(self, there: int) -> None:
+        """So many bytes were there before this run."""
+        self._most = max(self._most, there)
+
+    def ended(self, url: str, there: int, *, kept: bool, provable: bool) -> None:
+        """A try of ``url`` has left ``there`` bytes, though it may go on; ``kept``: to be continued.
+
+        ``provable``: from any address.
+        """
+        self.progressed = self.progressed or (kept and there >= self._most + RESUME_FROM)
+        if kept:
+            self._most = max(self._most, there)
+        self._bound_to = url if kept and not provable else None
+
+    def bound(self, url: str) -> bool:
+        """Whether what is on disk can be continued from ``url`` and from nowhere else."""
+        return self._bound_to is not None and self._bound_to == url
 
 
 def _moved_on(tries: Tries, error: ItemError, *, may_pass: bool, jitter: float) -> tuple[Tries, float] | None:

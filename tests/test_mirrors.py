@@ -293,5 +293,5 @@ def test_the_failure_of_several_addresses_says_which_is_meant(
     urls = faults.route("/a.jpg", f.status(404)), mirror.route("/a.jpg", f.status(410))
     (tmp_path / "urls.txt").write_text("\t".join(urls) + "\n")
     done = gdl("-v", "--retries", "0", "-o", "out", "urls.txt")
-    assert f"{urls[0]}: HTTP 404 Not Found" in done.stderr
-    assert f"{urls[1]}: HTTP 410 Gone (and the other address failed, too)" in done.stderr
+    assert f"{urls[0]} in 0 s: HTTP 404 Not Found" in done.stderr
+    assert f"{urls[1]}: HTTP 410 Gone (and another address failed, too)" in done.stderr

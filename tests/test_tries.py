@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader import errors
+from downloader.resume import RESUME_FROM
 from downloader.retry import BASE, CAP, PATIENCE
-from downloader.tries import Tries
+from downloader.tries import Headway, Tries
 
 
 def refusal(seconds: float | None = None) -> errors.StatusError:
@@ -322,3 +323,99 @@ def test_mirrors_never_take_tries_from_the_url_itself(start: str, end: str, mirr
 def test_the_first_try_is_shared() -> None:
     assert Tries.first(1, 5) is Tries.first(1, 5)
     assert Tries.first(2, 5) != Tries.first(1, 5)
+
+
+# What the tries have brought on disk, in mebibytes. A try leaves some, kept or not; "found" is from an earlier run.
+
+
+def mebibytes(number: float) -> int:
+    return int(number * RESUME_FROM)
+
+
+@pytest.mark.parametrize(
+    ("found", "left", "expected"),
+    [
+        # Progress is a mebibyte more than ever.
+        ([0], [(1, True)], [True]),
+        ([0], [(0.99, True)], [False]),
+        ([0], [(1, True), (2, True), (2.5, True), (3, True), (4, True)], [True, True, False, False, True]),
+        ([0], [(0.5, True), (1, True), (2, True)], [False, False, True]),
+        # What is begun again has to get further than what was there before.
+        ([0], [(3, True), (2, True), (3.5, True), (4.5, True)], [True, False, False, True]),
+        # What cannot be continued is none, and neither is the same once more.
+        ([0], [(5, False), (5, True), (5, True), (6, True)], [False, True, False, True]),
+        # What an earlier run left is none of this one's.
+        ([3], [(3, True)], [False]),
+        ([3], [(3.9, True)], [False]),
+        ([3], [(4, True)], [True]),
+        ([3], [(2, True), (3.5, True), (4.5, True)], [False, False, True]),
+        # What a try finds is what the one before it left.
+        ([0, 2, 3], [(2, True), (3, True), (3.1, True)], [True, True, False]),
+        ([3, 0, 1], [(3.1, True), (1, True), (2, True)], [False, False, False]),
+    ],
+)
+def test_progress_is_what_gets_the_file_further_than_ever(
+    found: list[float], left: list[tuple[float, bool]], expected: list[bool]
+) -> None:
+    headway = Headway()
+    assert not headway.progressed
+    told = []
+    for number, (there, kept) in enumerate(left):
+        headway.begin()
+        if number < len(found):
+            headway.found(mebibytes(found[number]))
+        headway.ended("https://h/a", mebibytes(there), kept=kept, provable=False)
+        told.append(headway.progressed)
+    assert told == expected
+
+
+def test_a_try_that_goes_on_after_its_part_was_closed_keeps_its_progress() -> None:
+    headway = Headway()
+    headway.begin()
+    for there in (mebibytes(2), mebibytes(2.5)):
+        headway.ended("https://h/a", there, kept=True, provable=False)
+    assert headway.progressed
+    headway.begin()
+    assert not headway.progressed
+
+
+FIRST, MIRROR = "https://h/a", "https://mirror/a"
+
+
+@pytest.mark.parametrize(
+    ("ended", "bound"),
+    [
+        ([], []),
+        ([(FIRST, True, False)], [FIRST]),
+        ([(MIRROR, True, False)], [MIRROR]),
+        # With a checksum any address may continue it.
+        ([(FIRST, True, True)], []),
+        ([(FIRST, False, False)], []),
+        ([(FIRST, False, True)], []),
+        # The last that wrote decides.
+        ([(FIRST, True, False), (MIRROR, True, False)], [MIRROR]),
+        ([(FIRST, True, False), (MIRROR, False, False)], []),
+        ([(FIRST, False, False), (FIRST, True, False)], [FIRST]),
+    ],
+)
+def test_a_part_is_bound_to_the_address_it_came_from(ended: list[tuple[str, bool, bool]], bound: list[str]) -> None:
+    headway = Headway()
+    for url, kept, provable in ended:
+        headway.ended(url, RESUME_FROM, kept=kept, provable=provable)
+    assert [url for url in (FIRST, MIRROR) if headway.bound(url)] == bound
+
+
+@given(
+    earlier=st.integers(0, 9 * RESUME_FROM),
+    left=st.lists(st.tuples(st.integers(0, 9 * RESUME_FROM), st.booleans()), max_size=20),
+)
+def test_a_file_makes_no_more_headway_than_it_has_mebibytes(earlier: int, left: list[tuple[int, bool]]) -> None:
+    headway = Headway()
+    headway.found(earlier)
+    made = 0
+    for there, kept in left:
+        headway.begin()
+        headway.ended(FIRST, there, kept=kept, provable=False)
+        made += headway.progressed
+        assert headway.bound(FIRST) is kept
+    assert made <= max(0, max((there for there, _ in left), default=0) - earlier) // RESUME_FROM
