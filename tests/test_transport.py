@@ -520,3 +520,20 @@ def test_each_thread_has_a_hub_and_a_transport_of_its_own(faults: f.FaultServer)
     for thread in threads:
         thread.join(60)
     assert found == {number: list(bodies.values()) for number in range(2)}
+
+
+def test_bytes_of_the_next_response_are_no_surplus_of_the_last(
+    nginx: StartNginx, make: MakeTransport, tmp_path: Path
+) -> None:
+    """Where several end in one go, libcurl gives their connections to those that wait before it tells of the ends."""
+    (tmp_path / "film.mp4").write_bytes(BODY * 25)
+    server = nginx(tmp_path, server="limit_rate 16m; sendfile_max_chunk 64k;")
+    transport = make(spare=8)
+
+    def ask() -> None:
+        for _ in range(20):
+            film = Collected()
+            transport.perform(Request(server.http("/film.mp4")), film)
+            assert len(film.body) == 25 * len(BODY)
+
+    gevent.joinall([gevent.spawn(ask) for _ in range(8)], raise_error=True)

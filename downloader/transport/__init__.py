@@ -270,9 +270,13 @@ class Transport:
                 exchange.kept = fd != pycurl.SOCKET_BAD
                 # Over TLS what waits may be anything, such as a new session's ticket.
                 if exchange.kept and exchange.long and easy.getinfo(pycurl.EFFECTIVE_URL).startswith("http:"):
-                    exchange.excess = _pending(fd)
+                    exchange.excess = _pending(fd) and not self._reused(fd)
             self._multi.remove_handle(easy)
             done.append((exchange, code, message))
+
+    def _reused(self, fd: int) -> bool:
+        """Tell whether libcurl has given a connection to the next exchange before this one's end was told."""
+        return any(easy.getinfo(pycurl.ACTIVESOCKET) == fd for easy in self._active)
 
     def _on_watch(self) -> None:
         """Fail what has gone silent: libcurl's own watch takes means over several seconds."""
