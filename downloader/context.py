@@ -124,15 +124,13 @@ class Context:
             return None
         if os.path.isdir(path):
             raise errors.NameRefused(f"{path} is a folder")
-        # Where the name was another URL's in an earlier run, this one's file lies beside it.
-        variant = naming.collided(name, url)
-        if os.path.lexists(self._folder + variant):
-            name, path = variant, self._folder + variant
-        damaged = self.listing.has_state(name) and not self.options.dry_run
-        if damaged and not leftovers.whole(path, boot=files.boot_id()):
+        told = self.listing.has_state(name) and not self.options.dry_run
+        if told and not leftovers.whole(path, boot=files.boot_id()):
             self.warn(f"{path} may be damaged, the machine went down as it was saved: it is downloaded again")
             return None
-        return path
+        # Where the name was another URL's in an earlier run, this one's file lies beside it.
+        variant = self._folder + naming.collided(name, url)
+        return variant if os.path.lexists(variant) else path
 
 
 def _call(listener: Callable[[str], None], message: str) -> None:

@@ -115,6 +115,10 @@ class Engine:
         for name in pending.values():
             self._emit(results.failed(name.item, self._interruption()))
 
+    def _stop_for(self, error: errors.StopRun) -> None:
+        if self._context.stops(error):
+            self.stop(error)
+
     def _interruption(self) -> errors.Interrupted:
         return errors.Interrupted(f"not done: {self.stopped or 'interrupted'}")
 
@@ -187,7 +191,7 @@ class Engine:
             self._emit(results.failed(item, error))
         except errors.StopRun as error:
             self._emit(results.failed(item, error))
-            self.stop(error)
+            self._stop_for(error)
         except Exception as bug:  # noqa: BLE001 the item's boundary before it has a greenlet
             self._emit(results.failed(item, _internal(bug)))
         else:
@@ -218,8 +222,7 @@ class Engine:
             result = results.skipped(item, skip.reason, skip.path, running, progress)
         except errors.StopRun as error:
             result = results.failed(item, error, running, progress)
-            if self._context.stops(error):
-                self.stop(error)
+            self._stop_for(error)
         except errors.ItemError as error:
             result = results.failed(item, error, running, progress)
         except Exception as bug:  # noqa: BLE001 the one place: a bug costs its item, not the run
@@ -232,8 +235,7 @@ class Engine:
             try:
                 attempts.download.abandon()
             except errors.StopRun as error:
-                if self._context.stops(error):
-                    self.stop(error)
+                self._stop_for(error)
             finally:
                 self._emit(result)
 

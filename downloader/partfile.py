@@ -237,8 +237,10 @@ class Part:
         """Save the state beside another final path than the part's own, where it is to be found after a crash."""
         if self.state is None or self.path is None or final == self.final:
             return False
-        with translated(final + STATE):
+        try:
             return create_state(final, self.state.dump())
+        except OSError:  # a full disk has room for a rename; what is really wrong that will tell
+            return False
 
     def _link(self, final: str) -> bool:
         linked = files.link_nameless(self._fd, final)

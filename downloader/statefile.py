@@ -58,6 +58,9 @@ def create_state(final: str, data: bytes) -> bool:
         return False
     try:
         files.write(fd, [data], 0)
+    except OSError:
+        os.unlink(final + STATE)
+        raise
     finally:
         files.close(fd)
     return True

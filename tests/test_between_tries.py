@@ -184,6 +184,19 @@ def test_what_an_earlier_run_left_is_no_progress_of_this_one(
     assert part_path(tmp_path / "out/a.mp4").read_bytes() == A[: CUT + 100 * KIB]
 
 
+def test_what_was_brought_before_the_last_byte_was_asked_for_again_is_progress(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    """A server that closes may have had more to say: asking again for the last byte would tell, but breaks."""
+    good = faults.route("/good.jpg", f.ok(PICTURE))
+    last = Film(A)
+    url = faults.route("/a.mp4", f.script(Film(A, connection="close"), f.close), f.reset, last)
+    done = gdl(*ONCE, "-j", "1", good, url)
+    assert outcome(done.by_url[url]) == ("saved", None)
+    assert last.ranges == [f"bytes={SIZE - 1}-{SIZE - 1}"]
+    assert (tmp_path / "out/a.mp4").read_bytes() == A
+
+
 def test_a_part_that_another_run_leaves_meanwhile_is_continued(faults: f.FaultServer, tmp_path: Path) -> None:
     left = threading.Event()
     first = faults.route("/first.jpg", f.when(left, f.ok(PICTURE)))
@@ -223,6 +236,45 @@ def test_what_is_no_file_is_not_asked_again_because_its_server_closes(faults: f.
         "/again.jpg",
         "/busy.jpg",
     ]
+
+
+def test_a_long_file_that_cannot_be_continued_is_not_sent_twice_because_its_server_closes(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    good = faults.route("/good.jpg", f.ok(PICTURE))
+    film = Film(A, etag=None, ranges=False, connection="close")
+    url = faults.route("/a.mp4", f.script(film, f.close))
+    done = gdl(*ONCE, "-j", "1", good, url)
+    assert outcome(done.by_url[url]) == ("saved", None)
+    assert film.ranges == [None]
+    assert (tmp_path / "out/a.mp4").read_bytes() == A
+
+
+def test_a_rest_that_is_too_short_is_told_in_its_own_bytes(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    url = faults.route("/a.mp4", cut_film(A, CUT))
+    leave_parts(tmp_path, url)
+    head = f.head(
+        206,
+        transfer_encoding="chunked",
+        content_type="video/mp4",
+        etag='"v1"',
+        content_range=f"bytes {CUT}-{SIZE - 1}/{SIZE}",
+    )
+    faults.route("/a.mp4", f.script(head + chunk(A[CUT : CUT + 1000]) + b"0\r\n\r\n"))
+    [result] = gdl(*ONCE, url).results
+    assert result["reason"] == "the server promised 2,097,152 bytes and sent 1,000"
+
+
+def test_a_server_that_knows_no_ranges_is_not_said_to_have_another_file(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    url = faults.route("/a.mp4", cut_film(A, CUT))
+    leave_parts(tmp_path, url)
+    faults.route("/a.mp4", Film(A, ranges=False))
+    done = gdl(*ONCE, "-v", url)
+    assert [outcome(result) for result in done.results] == [("saved", None)]
+    assert "the server sends all of it, begun again" in done.stderr
+    assert "another file" not in done.stderr
 
 
 def test_a_deadline_that_comes_while_the_rest_is_fetched_is_told_as_one(

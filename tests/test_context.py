@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from downloader import naming
 from downloader.claims import NameLedger
 from downloader.context import Context, Name
+from downloader.errors import StopRun
 from downloader.items import Address, Item, Listener
 from downloader.options import Options
 from downloader.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 class Slow(Listener):
@@ -157,3 +159,35 @@ def test_a_warning_is_told_once(transport: Transport) -> None:
     for message in ("one", "two", "two"):
         context.warn(message)
     assert slow.heard == ["one", "two"]
+
+
+# What stops a run
+
+
+@pytest.mark.parametrize(
+    ("output", "folder", "stops"),
+    [
+        ("out", None, True),
+        ("out", "out", True),
+        ("out", "out/", True),
+        ("out", "link", True),
+        ("link", "out", True),
+        ("link", "link/sub", False),
+        ("out", "out/sub", False),
+        ("out", "out/sub/new", False),
+        (".", ".", True),
+        (".", "out", False),
+        ("", ".", True),
+        ("missing", "missing/sub", True),
+    ],
+)
+def test_only_what_concerns_the_whole_output_stops_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: Transport, output: str, folder: str | None, stops: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out/sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("out")
+    context = Context(Options(output=output), transport, NameLedger())
+    error = StopRun("cannot write")
+    error.folder = folder
+    assert context.stops(error) is stops

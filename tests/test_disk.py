@@ -582,20 +582,48 @@ def test_a_read_only_disk_stops_the_run_unless_all_is_there(gdl: RunGdl, faults:
     assert len(faults.requests) == asked
 
 
+def run_unprivileged(args: Sequence[str], folder: Path, stdin: str | None = None) -> Completed:
+    """Run gdl so that permissions count for it."""
+    before = without_privileges()
+    program = ("-c", f"import os, sys; os.execv({before[0]!r}, {[*before, sys.executable]!r} + sys.argv[1:])", *GDL)
+    with RunningGdl(args, program=program if before else GDL, cwd=folder, stdin=stdin) as running:
+        return running.wait()
+
+
 def test_a_folder_without_write_permission_stops_the_run(faults: f.FaultServer, tmp_path: Path) -> None:
     args = ["--json", "-o", "out", *(faults.route(f"/{name}", served(body)) for name, body in BODIES.items())]
     out = tmp_path / "out"
     out.mkdir(mode=0o555)
-    before = without_privileges()
-    program = ("-c", f"import os, sys; os.execv({before[0]!r}, {[*before, sys.executable]!r} + sys.argv[1:])", *GDL)
-    with RunningGdl(args, program=program if before else GDL, cwd=tmp_path) as running:
-        done = running.wait()
+    done = run_unprivileged(args, tmp_path)
     assert done.returncode == 3, done.stderr
     assert set(outcome(done)) == with_status(done, "failed") == ALL
     assert "cannot write to the folder out: Permission denied" in done.stderr
     assert names(out) == set()
     out.chmod(0o755)
     assert (run_gdl(*args, cwd=tmp_path).returncode, names(out), wrong(out)) == (0, ALL, set())
+
+
+def test_a_sub_folder_without_write_permission_costs_only_what_is_for_it(faults: f.FaultServer, tmp_path: Path) -> None:
+    closed, out = tmp_path / "out/closed", tmp_path / "out"
+    closed.mkdir(parents=True)
+    into = {"clip.mp4": "closed/clip.mp4", "a.jpg": "closed/new/a.jpg", "b.jpg": "b.jpg"}
+    # One after the other: what fails comes first.
+    text = "".join(f"{faults.route(f'/{name}', served(BODIES[name]))} {path}\n" for name, path in into.items())
+    args = ["--json", "--retries", "0", "-j", "1", "-o", "out", "-"]
+    closed.chmod(0o555)
+    done = run_unprivileged(args, tmp_path, text)
+    closed.chmod(0o755)
+    assert outcome(done) == {
+        "clip.mp4": ("failed", "disk"),
+        "a.jpg": ("failed", "disk"),
+        "b.jpg": ("saved", None),
+    }
+    assert "cannot write to the folder out/closed: Permission denied" in done.stderr
+    assert (done.returncode, names(out)) == (1, {"b.jpg"})
+    assert run_gdl(*args, stdin=text, cwd=tmp_path).returncode == 0
+    assert {path: (out / path).read_bytes() == BODIES[name] for name, path in into.items()} == dict.fromkeys(
+        into.values(), True
+    )
 
 
 # Folders that others change meanwhile

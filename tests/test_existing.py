@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from support import faults as f
 from support import samples
 from support.cli import start_gdl
 from support.processes import wait_until
+
+from downloader.partfile import open_part
+from downloader.resume import State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -440,6 +444,33 @@ def test_very_long_names_are_cut_and_kept_apart(faults: f.FaultServer, gdl: RunG
     assert (done.returncode, len(names)) == (0, 4)
     assert all(name.endswith(".jpg") and len(name.encode()) <= 250 for name in names)
     assert {path.read_bytes() for path in (tmp_path / "out").iterdir()} == {LARGE}
+
+
+def cut_off(out: Path, name: str, url: str, body: bytes) -> None:
+    """A large file as a machine that went down just after it was published leaves it: its name, and no bytes."""
+    part = open_part(str(out / name), warn=pytest.fail)
+    done = [(0, len(body))]
+    part.begin(State(url, total=len(body), etag='"v1"', done=done, boot="an earlier one", published=True))
+    part.write([body], 0)
+    part.save()
+    part.release()
+    (out / f"{name}.part").rename(out / name)
+    os.truncate(out / name, 0)
+
+
+def test_dry_run_leaves_a_file_that_may_be_damaged_where_it_is(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    url = faults.route("/get", f.content_disposition(LARGE, b'inline; filename="b.jpg"'))
+    urls = faults.url("/a.jpg"), url
+    (tmp_path / "out").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        cut_off(tmp_path / "out", name, faults.url(f"/{name}"), LARGE)
+    before = files(tmp_path)
+    assert before == ["out/a.jpg", "out/a.jpg.part.json", "out/b.jpg", "out/b.jpg.part.json"]
+    done = gdl("--json", "--dry-run", "-o", "out", *urls)
+    assert [result["status"] for result in done.results] == ["skipped"] * 2
+    assert files(tmp_path) == before
 
 
 def test_dry_run_writes_nothing(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:

@@ -134,6 +134,11 @@ MISFITS = {
     "another file": (head(**{**FITS, "etag": '"v2"'}), "ETag"),
     "no proof": (head(**{**FITS, "etag": None}), "ETag"),
     "encoded bytes": (head(**FITS, content_encoding="gzip"), "encoded"),
+    # The file was there when it was asked for, so an address that it redirected to may have expired.
+    "nothing": (head(204), "204"),
+    "expired": (head(403), "403"),
+    "moved away": (head(404), "404"),
+    "gone": (head(410), "410"),
 }
 
 
@@ -152,14 +157,12 @@ def test_an_answer_that_does_not_fit_is_a_misfit_and_nothing_of_it_is_written(an
 @pytest.mark.parametrize(
     ("answer", "kind", "retryable", "retry_after"),
     [
-        (head(204), "http", False, None),
-        (head(404), "http", False, None),
-        (head(403), "http", False, None),
         (head(503), "http", True, None),
+        (head(500), "http", True, None),
         (head(429, retry_after="7"), "http", True, 7.0),
     ],
 )
-def test_a_refusal_is_the_error_it_always_is(
+def test_a_refusal_that_may_pass_is_the_error_it_always_is(
     answer: Head, kind: str, retryable: bool, retry_after: float | None
 ) -> None:
     fetching = Fetching()

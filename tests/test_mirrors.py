@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import faults as f
 from support import samples
-from support.parts import MIB, Film, cut_film, files, leave_parts, version
+from support.parts import MIB, Film, cut_film, files, in_turn, leave_parts, version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +63,9 @@ def test_whatever_is_wrong_with_the_first_address_the_mirror_is_asked(
         "garbage": f.garbage(),
         "loop": f.redirect("/loop.jpg"),
         "to-https": f.redirect("https://127.0.0.1:1/a.jpg"),
+        "vast": f.script(
+            f.head(200, content_length=10**16, content_type="image/jpeg") + samples.picture(3, MIB), f.hold
+        ),
     }
     with f.refused_port() as refused:
         first = {name: faults.route(f"/{name}.jpg", response) for name, response in wrong.items()}
@@ -172,6 +175,18 @@ def test_wrong_bytes_everywhere_fail_for_their_checksum(
 # What a mirror is told
 
 
+def test_a_mirror_whose_right_bytes_broke_off_goes_on_after_the_wrong_ones_of_another(
+    faults: f.FaultServer, mirror: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    broken, rest = Film(LARGE, cut=2 * MIB, etag='"m"'), Film(LARGE, etag='"m"')
+    urls = faults.route("/a.mp4", Film(OTHER)), mirror.route("/a.mp4", in_turn(broken, rest))
+    text = line(*urls, checksum=f"sha256:{sha256(LARGE)}")
+    [result] = gdl("--json", "--retries", "0", "-o", "out", "-", stdin=text).results
+    assert (outcome(result), result["final_url"]) == (("saved", None), urls[1])
+    assert (tmp_path / "out/a.mp4").read_bytes() == LARGE
+    assert (len(faults.requests), broken.ranges, rest.ranges) == (1, [None], [f"bytes={2 * MIB}-{3 * MIB - 1}"])
+
+
 def test_headers_and_credentials_of_one_host_are_not_for_its_mirror(
     faults: f.FaultServer, mirror: f.FaultServer, gdl: RunGdl, tmp_path: Path
 ) -> None:
@@ -274,6 +289,24 @@ def test_a_later_run_continues_from_a_mirror_under_the_same_conditions(
     assert {name: film.sent for name, film in films.items()} == {"promised": MIB, "unpromised": 3 * MIB}
 
 
+def test_what_a_digest_of_a_later_run_made_a_mixture_is_continued_once_more(
+    faults: f.FaultServer, mirror: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    body = version(0, 4 * MIB)
+    url = faults.route("/a.mp4", cut_film(body, 3 * MIB // 2))
+    leave_parts(tmp_path, url)
+    text = line(
+        url, mirror.route("/a.mp4", cut_film(body, 3 * MIB // 2, etag='"m"')), checksum=f"sha256:{sha256(body)}"
+    )
+    leave_parts(tmp_path, listing=text)
+    assert files(tmp_path / "out") == ["a.mp4.part", "a.mp4.part.json"]
+    mirror.route("/a.mp4", film := Film(body, etag='"m"'))
+    done = gdl("--json", "--retries", "0", "-o", "out", "-", stdin=text)
+    assert [outcome(result) for result in done.results] == [("saved", None)]
+    assert (tmp_path / "out/a.mp4").read_bytes() == body
+    assert film.ranges == [f"bytes={3 * MIB}-{4 * MIB - 1}"]
+
+
 def test_a_part_that_the_first_address_can_continue_is_not_thrown_away_for_a_mirror(
     faults: f.FaultServer, mirror: f.FaultServer, gdl: RunGdl, tmp_path: Path
 ) -> None:
@@ -294,4 +327,15 @@ def test_the_failure_of_several_addresses_says_which_is_meant(
     (tmp_path / "urls.txt").write_text("\t".join(urls) + "\n")
     done = gdl("-v", "--retries", "0", "-o", "out", "urls.txt")
     assert f"{urls[0]} in 0 s: HTTP 404 Not Found" in done.stderr
-    assert f"{urls[1]}: HTTP 410 Gone (and another address failed, too)" in done.stderr
+    assert f"{urls[0]}: {urls[1]}: HTTP 410 Gone (and another address failed, too)" in done.stderr
+    assert f"{urls[0]}: {urls[0]}" not in done.stderr
+
+
+def test_an_address_that_was_not_asked_has_not_failed(
+    faults: f.FaultServer, mirror: f.FaultServer, gdl: RunGdl
+) -> None:
+    urls = faults.route("/a.mp4", Film(LARGE, stall=100_000)), mirror.url("/a.mp4")
+    [result] = gdl("--json", "--max-time", "1", "--timeout", "30", "-o", "out", "-", stdin=line(*urls)).results
+    assert outcome(result) == ("failed", "max-time")
+    assert mirror.requests == []
+    assert ("failed, too" in result["reason"], "http" in result["reason"]) == (False, False)

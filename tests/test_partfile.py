@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 from support.cli import REPOSITORY
+from support.failing import Failing, Fault
 from support.threads import busy_threads, descriptor
 
 from downloader import files, leftovers, partfile, resume, statefile
@@ -171,6 +173,70 @@ def test_a_part_may_be_published_under_another_name(folder: Path) -> None:
     part = begun(folder / "a.jpg", b"x")
     assert part.publish(str(folder / "a (1).jpg"))
     assert names(folder) == ["a (1).jpg"]
+
+
+PUBLISH_ELSEWHERE = """
+import sys
+from downloader.partfile import open_part
+from downloader.resume import State
+
+first, other, boot = sys.argv[1:]
+part = open_part(first, warn=sys.exit)
+part.begin(State("https://h/a.mp4", 2 << 20, '"v1"', boot=boot))
+part.write([bytes(2 << 20)], 0)
+part.state.done = [(0, 2 << 20)]
+part.publish(other)
+"""
+
+
+@pytest.mark.parametrize("end", ["whole", "emptied"])
+def test_what_a_crash_makes_of_a_file_published_under_another_name_is_noticed(
+    folder: Path, failing: Failing, end: str
+) -> None:
+    first, other = folder / "a.mp4", folder / "a (1).mp4"
+    done = subprocess.run(
+        [sys.executable, "-c", PUBLISH_ELSEWHERE, first, other, "this"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            **failing.environment(Fault("unlink", "kill", ".part.json$"), within=folder),
+        },
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert other.stat().st_size == 2 * MIB
+    if end == "whole":
+        assert leftovers.whole(str(other), boot="this")
+        assert names(folder) == ["a (1).mp4", "a.mp4.part.json"]
+    else:
+        os.truncate(other, 0)
+        assert not leftovers.whole(str(other), boot="later")
+        assert names(folder) == ["a (1).mp4.part", "a (1).mp4.part.json", "a.mp4.part.json"]
+        part = opened(other)
+        assert (part.state, part.moved_aside) == (None, None), "it is begun again"
+        part.discard()
+    opened(first).discard()
+    assert names(folder) == (["a (1).mp4"] if end == "whole" else [])
+
+
+def test_a_state_is_made_only_where_nothing_has_its_name(folder: Path) -> None:
+    (folder / "there").write_bytes(FOREIGN)
+    (folder / "b.part.json").write_bytes(FOREIGN)
+    (folder / "c.part.json").symlink_to("there")
+    (folder / "d.part.json").symlink_to("nowhere")
+    made = {name: statefile.create_state(str(folder / name), b"state") for name in "abcd"}
+    assert made == {"a": True, "b": False, "c": False, "d": False}
+    assert statefile.read_state(str(folder / "a")) == b"state"
+    assert {(folder / name).read_bytes() for name in ("b.part.json", "c.part.json")} == {FOREIGN}
+    assert not (folder / "nowhere").exists()
+
+
+@either_rename
+def test_publishing_under_another_name_leaves_a_state_there_alone(folder: Path) -> None:
+    (folder / "b.jpg.part.json").write_bytes(FOREIGN)
+    assert begun(folder / "a.jpg", b"x").publish(str(folder / "b.jpg"))
+    assert names(folder) == ["b.jpg", "b.jpg.part.json"]
+    assert (folder / "b.jpg.part.json").read_bytes() == FOREIGN
 
 
 @either_rename

@@ -14,6 +14,7 @@ from downloader.errors import RedirectError
 from downloader.items import Address, Item
 from downloader.options import USER_AGENT, Options
 from downloader.request import Request
+from downloader.resume import Ask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,23 @@ def test_an_items_user_agent_and_referer_win_over_the_options_in_either_form() -
     built = build(Item(Address(HOME)), options)
     assert (built.user_agent, built.referer) == ("general", "https://general/")
     assert built.headers == options.headers
+
+
+@pytest.mark.parametrize(
+    ("own", "general", "kept"),
+    [
+        ((), (("Range", "bytes=0-"),), ()),
+        ((("range", "bytes=0-"),), (), ()),
+        ((("RANGE", "bytes=5-"), ("A", "1")), (("If-Range", '"mine"'), ("B", "2")), (("B", "2"), ("A", "1"))),
+        ((("Ranges", "1"),), (("If-Match", "*"),), (("If-Match", "*"), ("Ranges", "1"))),
+    ],
+)
+def test_a_request_has_no_range_but_the_one_that_gdl_asks_for(own: Headers, general: Headers, kept: Headers) -> None:
+    item, options = Item(Address(HOME), headers=own), Options(headers=general)
+    ask = Ask(2, 4, 10, '"v1"')
+    built = request.build(item, item.address, options, cookies=None, deadline=None, ask=ask)
+    assert built.headers == (*kept, ("Range", "bytes=2-3"), ("If-Range", '"v1"'))
+    assert build(item, options).headers == (*general, *own), "all of the file is asked for as the user says"
 
 
 def test_without_options_gdl_says_who_asks_and_nothing_else() -> None:

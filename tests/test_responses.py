@@ -99,9 +99,34 @@ def test_a_content_length_is_a_plain_number_or_nothing(value: str | None, expect
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(None, False), ("", False), ("identity", False), ("Identity", False), ("gzip", True)]
+    ("value", "expected"),
+    [
+        (None, False),
+        ("", False),
+        ("identity", False),
+        ("Identity", False),
+        ("gzip", True),
+        ("X-GZip", True),
+        ("deflate", True),
+        ("x-compress", True),
+        (" br ", True),
+        ("zstd", True),
+        ("dcb", True),
+        ("dcz", True),
+        # What is no content coding says nothing of the bytes.
+        ("aws-chunked", False),
+        ("none", False),
+        ("UTF-8", False),
+        ("binary", False),
+        ("8bit", False),
+        ("x-", False),
+        ("aws-chunked,", False),
+        ("identity, aws-chunked", False),
+        ("aws-chunked, gzip", True),
+        ("gzip,aws-chunked", True),
+    ],
 )
-def test_an_encoding_that_was_undone_is_noticed(value: str | None, expected: bool) -> None:
+def test_an_encoding_that_is_to_be_undone_is_noticed(value: str | None, expected: bool) -> None:
     assert Head(200, "1.1", {} if value is None else {"content-encoding": value}).encoded is expected
 
 

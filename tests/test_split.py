@@ -26,6 +26,7 @@ from support.parts import (
     change_state,
     files,
     part_path,
+    ranged,
     read_state,
     state_path,
     version,
@@ -315,6 +316,37 @@ def test_a_helper_that_gets_more_than_its_answer_says_has_the_file_begun_again(
     assert (tmp_path / "out/film.mp4").read_bytes() == A
     assert files(tmp_path) == ["out/film.mp4"]
     assert film.ranges.count(None) == 2
+
+
+def test_the_rest_is_asked_for_at_the_url_itself_where_an_address_behind_it_expires(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    """Each redirect leads to an address that knows the file for two requests, and then not any more."""
+    film = Film(A, pace=PACE)
+    fresh = itertools.count()
+    lock = threading.Lock()
+
+    def origin(connection: f.Connection, request: f.Request) -> None:
+        with lock:
+            signed = faults.route(f"/signed{next(fresh)}.mp4", film, film, f.status(403))
+        f.redirect(signed)(connection, request)
+
+    done = gdl("--json", "--split", "2", "--retries", "2", "-o", "out", faults.route("/film.mp4", origin))
+    assert saved(done), done.stdout
+    assert (tmp_path / "out/film.mp4").read_bytes() == A
+    assert files(tmp_path) == ["out/film.mp4"]
+    assert len(faults.requests_for("/signed0.mp4")) >= 3
+    assert len(faults.requests_for("/film.mp4")) >= 2
+
+
+def test_the_host_that_wants_to_be_left_alone_is_the_one_that_says_so(
+    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    film = Film(A, pace=PACE)
+    there = more_faults.route("/film.mp4", ranged(f.status(429, retry_after=7), film))
+    done = gdl("-v", "--split", "2", "-o", "out", faults.route("/film.mp4", f.redirect(there)))
+    assert (tmp_path / "out/film.mp4").read_bytes() == A
+    assert f"127.0.0.1:{more_faults.port} wants to be left alone" in done.stderr
 
 
 def test_who_comes_later_waits_for_a_piece_and_not_for_the_file(faults: f.FaultServer, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def wait(tries: Tries, error: errors.ItemError, *, progressed: bool = False, jit
 
 # What a try can end with, as letters: c a connection that broke, C after progress, B with a part that is bound to the
 # address, n not found, N not found after progress, x a wrong checksum, h host busy, H busy for too long, l the part
-# was lost, L lost after progress, m --max-time, i interrupted.
+# was lost, L lost after progress, s no space for a file of its size, m --max-time, i interrupted.
 OUTCOMES: dict[str, tuple[errors.ItemError, bool, bool]] = {
     "c": (errors.ConnectError("x"), False, False),
     "C": (errors.ConnectError("x"), True, False),
@@ -58,6 +58,7 @@ OUTCOMES: dict[str, tuple[errors.ItemError, bool, bool]] = {
     "H": (refusal(PATIENCE + 1), True, True),
     "l": (errors.FileLost("x"), False, False),
     "L": (errors.FileLost("x"), True, False),
+    "s": (errors.NoRoom("x"), False, False),
     "m": (errors.DeadlineExceeded("x"), True, True),
     "i": (errors.Interrupted("x"), True, True),
 }
@@ -137,6 +138,14 @@ def course(script: str, retries: int) -> str:
         ("cx x c", 1, "0 1 2 1 ~0 2"),
         ("cx c cx", 2, "0 1 2 ~0 1 2 ~1"),
         ("xn n", 5, "0 1 0"),
+        # Another address may have a smaller file; the same has not.
+        ("s", 5, "0"),
+        ("cs", 5, "0 ~0"),
+        ("s c", 0, "0 1"),
+        ("s c", 1, "0 1 ~1"),
+        ("c s", 1, "0 1 ~0"),
+        ("s s n", 5, "0 1 2"),
+        ("s xc", 0, "0 1 1"),
     ],
 )
 def test_who_is_asked_and_in_which_order(script: str, retries: int, expected: str) -> None:
@@ -190,7 +199,7 @@ def test_only_what_may_pass_is_tried_again(error: errors.ItemError, again: bool,
 @pytest.mark.parametrize("error", [error for error, _, _ in OUTCOMES.values()], ids=lambda error: error.kind)
 def test_a_mirror_is_asked_for_every_failure_of_the_servers_side(error: errors.ItemError) -> None:
     step = Tries.first(2, 0).next(error, progressed=False, bound=False, jitter=0.5)
-    theirs = isinstance(error, errors.TransferError) and error.kind != "max-time"
+    theirs = isinstance(error, errors.TransferError | errors.NoRoom) and error.kind != "max-time"
     assert (step is not None and step[0].address == 1 and step[1] == 0.0) is theirs
 
 
@@ -274,10 +283,10 @@ def test_every_sequence_of_failures_ends_and_is_fair(data: st.DataObject, addres
     repeated = soon = 0
     while True:
         before = tries
-        error, progressed, bound = OUTCOMES[data.draw(st.sampled_from("ccccCBnNxxxhHlL" + "mi" * (len(asked) > 3)))]
+        error, progressed, bound = OUTCOMES[data.draw(st.sampled_from("ccccCBnNxxxhHlLs" + "mi" * (len(asked) > 3)))]
         progressed = progressed and soon < PROGRESS
         jitter = data.draw(st.sampled_from([0.0, 0.3, 1.0]))
-        theirs = isinstance(error, errors.TransferError)
+        theirs = isinstance(error, errors.TransferError | errors.NoRoom)
         passes = error.retryable and (error.retry_after or 0.0) <= PATIENCE
         may_pass[before.address] = passes
         mismatches += [before.address] * isinstance(error, errors.ChecksumMismatch)
