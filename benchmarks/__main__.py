@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import cases, million, ranges
+from benchmarks import cases, hosts, limits, links, million, ranges, tail
 from benchmarks.bench import Bench, say
-from benchmarks.measure import Wrong
+from benchmarks.measure import Skipped, Wrong
 from benchmarks.server import Unavailable, serving
 from benchmarks.tools import EVERY, SPLITTING, choose, other
 
@@ -38,6 +38,16 @@ CASES: dict[str, Callable[[Bench], Report]] = {
     "split": ranges.split,
     "split-strict": ranges.split_strict,
     "killed": ranges.killed,
+    "tail": tail.tail,
+    "tail-list": tail.tail_list,
+    "limit-rate": tail.limit_rate,
+    "capped": limits.capped(limits.USUAL),
+    **{f"capped-{cap}": limits.capped(cap) for cap in limits.CAPS if cap != limits.USUAL},
+    "changing": limits.changing,
+    "rtt-http": links.rtt_http,
+    "rtt-https": links.rtt_https,
+    "dead-hosts": hosts.dead_hosts,
+    "sorted-hosts": hosts.sorted_hosts,
     "million-fail": million.million_fail,
     "million-ok": million.million_ok,
 }
@@ -88,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bench = Bench(server, kept, scratch, taking, options.runs, options.count, names, seed)
             try:
                 reports.append(CASES[name](bench))
+            except Skipped as reason:
+                say(f"{name}: skipped: {reason}")
+                continue
             except Wrong as wrong:
                 say(f"{name}: no figures: {wrong}")
                 code = 1

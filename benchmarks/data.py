@@ -25,9 +25,19 @@ def small(root: Path, count: int) -> list[Path]:
     return _folder(root / f"small-{count}", count, "jpg", lambda dice: JPEG + dice.randbytes(dice.choice(SMALL)))
 
 
+def even(root: Path, count: int, size: int) -> list[Path]:
+    """``count`` pictures of ``size`` bytes."""
+    return _folder(root / f"even-{count}-{size}", count, "jpg", lambda dice: JPEG + dice.randbytes(size - len(JPEG)))
+
+
 def large(root: Path, count: int) -> list[Path]:
     """``count`` videos of 5 MB."""
-    return _folder(root / f"large-{count}", count, "mp4", lambda dice: MP4 + dice.randbytes(LARGE - len(MP4)))
+    return videos(root, count, LARGE)
+
+
+def videos(root: Path, count: int, size: int) -> list[Path]:
+    """``count`` videos of ``size`` bytes."""
+    return _folder(root / f"videos-{count}-{size}", count, "mp4", lambda dice: MP4 + dice.randbytes(size - len(MP4)))
 
 
 def sparse(root: Path, size: int) -> Path:

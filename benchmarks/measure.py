@@ -28,6 +28,10 @@ class Wrong(Exception):
     """A command's results are not what they must be, so that its figures mean nothing."""
 
 
+class Skipped(Exception):
+    """A case that has nothing to measure here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one process used, from its start to its end."""
@@ -54,6 +58,8 @@ class Series:
 
     label: str
     runs: list[Usage] = field(default_factory=list)
+    told: dict[str, list[float]] = field(default_factory=dict)
+    """What else is in the table, a figure of each run under the head of its column."""
 
     @property
     def cpu(self) -> list[float]:

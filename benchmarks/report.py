@@ -17,12 +17,13 @@ class Fact:
 
     text: str
     value: float
-    unit: Literal["", "MB", "MB/s", "s", "/s"] = ""
+    unit: Literal["", "MB", "MB/s", "s", "/s", "%"] = ""
     most: float | None = None
     """The project's target; None for a figure that is only told."""
 
     def __str__(self) -> str:
-        value = f"{self.value:,.0f}" if self.unit == "/s" else f"{self.value:.2f}"
+        whole = self.unit == "/s" or isinstance(self.value, int)
+        value = f"{self.value:,.0f}" if whole else f"{self.value:.2f}"
         unit = self.unit if self.unit == "/s" else f" {self.unit}".rstrip()
         if self.most is None:
             return f"{self.text}: {value}{unit}"
@@ -50,12 +51,15 @@ class Report:
         heads = ["command", "CPU s", "wall s", "peak RSS MB"]
         if self.paired:
             heads += [f"CPU, `{first.label}` / this", "wall"]
+        more = list(first.told)
+        heads += more
         lines += [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
         for one in self.series:
             cells = [f"`{one.label}`", _spread(one.cpu), _spread(one.wall), f"{one.peak / MB:.1f}"]
             if self.paired:
                 compared = [] if one is first else [ratios(first.cpu, one.cpu), ratios(first.wall, one.wall)]
                 cells += [_spread(values) for values in compared] or ["1", "1"]
+            cells += [_counted(one.told[name]) for name in more]
             lines.append(_row(cells))
         lines += ["", f"{runs} paired runs; median (min-max)." if runs > 1 else "One run.", ""]
         lines += [f"- {line}" for line in (*map(str, self.facts), *self.notes)]
@@ -67,7 +71,13 @@ class Report:
             "case": self.case,
             "title": self.title,
             "series": [
-                {"command": one.label, "cpu": one.cpu, "wall": one.wall, "peak": [run.peak for run in one.runs]}
+                {
+                    "command": one.label,
+                    "cpu": one.cpu,
+                    "wall": one.wall,
+                    "peak": [run.peak for run in one.runs],
+                    **one.told,
+                }
                 for one in self.series
             ],
             "facts": [
@@ -85,6 +95,13 @@ def _spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return _number(values[0])
     return f"{_number(median(values))} ({_number(min(values))}-{_number(max(values))})"
+
+
+def _counted(values: Sequence[float]) -> str:
+    """Numbers of things without decimals, anything else as usual."""
+    if not all(isinstance(value, int) for value in values):
+        return _spread(values)
+    return f"{median(values):.10g}" + (f" ({min(values)}-{max(values)})" if len(values) > 1 else "")
 
 
 def _number(value: float) -> str:

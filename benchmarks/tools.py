@@ -6,7 +6,7 @@ import compileall
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import REPOSITORY
@@ -95,6 +95,26 @@ def _wget2(job: Job) -> list[str]:
     return ["-i", job.listed, "--max-threads=16", *quiet, f"--ca-certificate={job.certificate}", "-P", str(job.out)]
 
 
+def _curl_default(job: Job) -> list[str]:
+    return [argument for argument in _curl(job) if argument not in ("--parallel-max", "16")]
+
+
+def _aria2c_default(job: Job) -> list[str]:
+    return [argument for argument in _aria2c(job) if argument not in ("-j16", "-x1")]
+
+
+def _aria2c_16(job: Job) -> list[str]:
+    return [*_aria2c_default(job), "-j16", "-x16"]
+
+
+def _wget2_default(job: Job) -> list[str]:
+    return [argument for argument in _wget2(job) if argument != "--max-threads=16"]
+
+
+def _curl_alone(job: Job) -> list[str]:
+    return ["-q", "--silent", "--show-error", "-O", "--output-dir", str(job.out), job.listed]
+
+
 def _split(job: Job) -> list[str]:
     return ["--split", "16", *_gdl(job)]
 
@@ -126,19 +146,32 @@ def _target(job: Job) -> str:
     return str(job.out / job.listed.rpartition("/")[2])
 
 
+CURL_LINE = 'url="{url}"\noutput="{out}/{name}"'
+
 TOOLS = (
     Tool("gdl", "gdl -q", _gdl),
-    Tool("curl", "curl -Z", _curl, 'url="{url}"\noutput="{out}/{name}"', most_cpu=2.0),
+    Tool("curl", "curl -Z", _curl, CURL_LINE, most_cpu=2.0),
     Tool("aria2c", "aria2c -i -j16 -x1", _aria2c),
     Tool("wget2", "wget2 -i --max-threads=16", _wget2),
 )
 """For a list."""
+PARALLEL = (
+    Tool("gdl", "gdl -q", _gdl),
+    Tool("curl", "curl -Z", _curl_default, CURL_LINE),
+    Tool("curl", "curl -Z --parallel-max 16", _curl, CURL_LINE),
+    Tool("aria2c", "aria2c -i", _aria2c_default),
+    Tool("aria2c", "aria2c -i -j16 -x16", _aria2c_16),
+    Tool("wget2", "wget2 -i", _wget2_default),
+)
+"""For a list, at their own number of transfers at once, and some of them at 16."""
 SPLITTING = (
     Tool("gdl", "gdl -q --split 16", _split),
     Tool("axel", "axel -n 16", _axel),
     Tool("aria2c", "aria2c -x16 -s16 -k1M", _aria2c_split),
 )
 """For one file over 16 connections."""
+ONE_CONNECTION = Tool("curl", "curl -O", _curl_alone)
+"""For one file over one connection."""
 RESUMING = (
     Tool("gdl", "gdl -q", _gdl),
     Tool("curl", "curl -C -", _curl_resuming),
@@ -169,6 +202,15 @@ def left_out(names: Collection[str] | None, among: Sequence[Tool]) -> list[str]:
     """A note for each of ``among`` that would be measured were it installed."""
     missing = [tool for tool in among if names is None and tool.name != OURS.name and not tool.installed]
     return [f"`{tool.label}` is left out: not installed" for tool in missing]
+
+
+def gdl_with(*options: str, tool: Tool = OURS) -> Tool:
+    """``tool``, a gdl, with further options."""
+
+    def arguments(job: Job) -> list[str]:
+        return [*options, *tool.arguments(job)]
+
+    return replace(tool, label=" ".join((tool.label, *options)), arguments=arguments)
 
 
 def other(checkout: Path) -> Tool:
