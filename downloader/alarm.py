@@ -28,6 +28,11 @@ class Alarm:
         self._timer = gevent.get_hub().loop.timer(max(0.001, due - now))
         self._timer.start(self._on_timer)
 
+    def keep(self, due: float, now: float) -> None:
+        """Ring at ``due`` if it would not ring at all."""
+        if self._timer is None:
+            self.set(due, now)
+
     def close(self) -> None:
         """Ring no more. Idempotent."""
         if self._timer is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
@@ -23,6 +23,7 @@ from downloader.bodies import Enough, late
 from downloader.fetch import Misfit, RangeFetch
 from downloader.files import boot_id
 from downloader.segments import MIN_PIECE, Piece, Segments, worth
+from downloader.tail import LEAST_LEFT
 from downloader.transport import Unheard
 
 if TYPE_CHECKING:
@@ -33,26 +34,12 @@ if TYPE_CHECKING:
     from downloader.partfile import Part
     from downloader.responses import Head
     from downloader.resume import Plan
+    from downloader.schedule import Ticket
+    from downloader.tail import Slots
 
 
 FIRST_PIECE = 2 * MIN_PIECE
 """Bytes of a helper's first request, before anything is known of the server."""
-
-
-class Slots(Protocol):
-    """Where a file's helpers get their slots from, and where they tell of a host's refusals."""
-
-    def borrow(self) -> bool:
-        """Take a slot of the item's host if one is free that nobody waits for."""
-
-    def give_back(self) -> None:
-        """Return a borrowed slot."""
-
-    def wanted(self) -> bool:
-        """Tell whether an item waits for a slot like the borrowed one."""
-
-    def refused(self, error: errors.ItemError, final_url: str | None = None) -> None:
-        """The host, or the one of ``final_url``, answered with ``error``, which may ask to leave it alone."""
 
 
 class Assembly:
@@ -113,9 +100,14 @@ class Assembly:
         """Get help, now that the server has shown that it can send ranges, if it can prove what they are of."""
         state = self.part.state
         if state is not None and state.continuable and (state.etag or state.last_modified):
-            self._most = self._context.options.split
+            options = self._context.options
             self.segments.most = FIRST_PIECE
-            self._get_help()
+            if options.split != "auto":
+                self._most = options.split
+                self._get_help()
+            elif self.left >= LEAST_LEFT and not options.pause:
+                self._most = options.jobs
+                self._slots.share(self)
 
     def write(self, piece: Piece, chunks: list[bytes], size: int, limit: int | None) -> None:
         """Write ``size`` bytes of a response that brings those up to ``limit`` (None: unknown) to ``piece``.
@@ -142,7 +134,8 @@ class Assembly:
         self._put(piece, chunks, size)
         if self.part.due:
             self.save()
-            self._get_help()
+            if self._context.options.split != "auto":
+                self._get_help()
         if piece.at == piece.end and limit is not None and piece.at < limit and not segments.extend(piece, limit):
             raise Enough
 
@@ -198,7 +191,7 @@ class Assembly:
             piece = segments.take() if failure is None else None
             if piece is not None:
                 try:
-                    self._fetch(piece)
+                    self._fetch(piece, self._slots.begin())
                 except errors.TransferError as error:
                     failure = error
             elif self._helpers:
@@ -227,6 +220,7 @@ class Assembly:
 
     def stop(self) -> None:
         """End all help, and know what is there."""
+        self._slots.unshare(self)
         self._most = 1
         if self._helpers:
             gevent.killall(list(self._helpers))
@@ -236,36 +230,56 @@ class Assembly:
 
     # Helpers.
 
+    @property
+    def host(self) -> str:
+        """The host that is asked."""
+        return self._slots.name
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come in this try."""
+        return self._running.received - self._running.resumed
+
+    @property
+    def transfers(self) -> int:
+        """Greenlets that work on the file, the item's own included."""
+        return 1 + len(self._helpers)
+
     def _get_help(self) -> None:
-        """Have more greenlets work on the file, where there is work and a slot for them."""
-        started: list[Piece] = []
-        while 1 + len(self._helpers) + len(started) < self._most and self.segments.splittable:
-            if not self._slots.borrow():
-                break
-            piece = self.segments.take()
-            if piece is None:
-                self._slots.give_back()
-                break
-            started.append(piece)
-        # All are cut before the first is asked for, so that each asks for no more than its own.
-        for piece in started:
-            self._helpers[gevent.spawn(self._help, piece)] = piece
+        while self.help():
+            pass
+
+    def help(self) -> bool:
+        """Have one more greenlet work on the file; False where there is no work or no slot for it."""
+        if self.transfers >= self._most or not self.segments.splittable or not self._slots.borrow():
+            return False
+        piece = self.segments.take()
+        assert piece is not None
+        # It takes its first step later, so that of several at once each asks for no more than is its own then.
+        self._helpers[gevent.spawn(self._help, piece)] = piece
+        return True
+
+    def do_without_help(self) -> None:
+        """Have no more greenlets work on the file; those that do end with what they fetch now."""
+        self._most = 1
 
     def _help(self, piece: Piece) -> None:
         helper = gevent.getcurrent()
+        ticket = self._slots.begin()
         try:
             while self._most > 1:
-                self._fetch(piece)
+                self._fetch(piece, ticket)
                 taken = None if self._slots.wanted() else self.segments.take()
                 if taken is None:
                     break
                 self._helpers[helper] = piece = taken
+                ticket = self._slots.begin()
         except Misfit:
             self._most = 1
         except errors.ItemError as error:
             # What was refused or broke need not be the last: go on with one less.
             self._most = max(1, min(self._most, len(self._helpers)))
-            self._slots.refused(error, self._source.address.url)
+            self._slots.failed(ticket, error, self._source.address.url)
         except gevent.GreenletExit:
             raise
         except BaseException as error:  # noqa: BLE001 raised again in the item's greenlet
@@ -278,7 +292,7 @@ class Assembly:
         self._slots.give_back()
         self._ended.set()
 
-    def _fetch(self, piece: Piece) -> None:
+    def _fetch(self, piece: Piece, ticket: Ticket) -> None:
         """Ask for the range of ``piece`` and write it; afterwards nobody fetches it."""
         context, source, state = self._context, self._source, self.part.state
         assert piece.end is not None
@@ -288,8 +302,9 @@ class Assembly:
             wanted = source.request(self._item, context, ask)
             fetch = RangeFetch(ask, context.options, self._running, partial(self.write, piece))
             asked = time.monotonic()
+            took: float | None = None
             try:
-                context.transport.perform(wanted, fetch)
+                took = context.transport.perform(wanted, fetch).took
                 fetch.gatherer.flush()
             except Enough:
                 pass
@@ -303,6 +318,7 @@ class Assembly:
                     raise
             fetch.check(piece)
             self._learn(fetch.begun - asked, time.monotonic() - fetch.begun, piece.at - piece.start)
+            self._slots.answered(ticket, took, piece.at - piece.start)
         finally:
             self.segments.release(piece)
 

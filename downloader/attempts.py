@@ -6,7 +6,8 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from downloader import errors, urls
+from downloader import errors, outcomes, urls
+from downloader.outcomes import Outcome
 from downloader.slots import Help
 from downloader.text import format_duration
 from downloader.transfer import Download
@@ -15,7 +16,11 @@ from downloader.tries import Tries
 if TYPE_CHECKING:
     from downloader.context import Context, Name
     from downloader.items import Running, Saved, Tally
+    from downloader.schedule import Host
     from downloader.slots import Slots
+
+FREE_REFUSALS = 20
+"""How often a busy host may send an item away before that uses up its retries."""
 
 
 class Attempts:
@@ -23,10 +28,13 @@ class Attempts:
 
     __slots__ = (
         "_addresses",
+        "_answers",
         "_context",
         "_failed",
+        "_free",
         "_help",
         "_item",
+        "_refusals",
         "_running",
         "_shown",
         "_slots",
@@ -45,8 +53,10 @@ class Attempts:
         self._running = running
         self._shown = shown
         self._tally = tally
-        self._help = Help(slots, context)
+        self._help = Help(slots, running)
         self._failed: set[int] = set()
+        self._free = False
+        self._refusals = self._answers = 0
         self._addresses = (name.item.address, *name.item.mirrors)
         self._tries = Tries.first(len(self._addresses), context.options.retries)
         self.download = Download(context, name, running, self._help)
@@ -66,26 +76,56 @@ class Attempts:
             self._prepare_next(failure, deadline)
 
     def _attempt(self, deadline: float | None) -> errors.ItemError | None:
-        index, running = self._item.index, self._running
+        slots, index, running = self._slots, self._item.index, self._running
         address = self._addresses[self._tries.address]
         running.attempts = self._tries.attempt
-        running.received = running.resumed = 0
-        self._help.url = address.url
+        running.restart()
         self._shown[index] = running
+        self._help.host = host = slots.host(index)
+        self._help.heard_of = False
         try:
-            left = self._slots.closed_for(index)
+            left = slots.closed_for(index)
             if left:
                 raise errors.StatusError(f"not asked: the host wants to be left alone for {format_duration(left)}")
+            if slots.down(index) is not None:
+                raise _given_up(host.health.tries, host.health.why)
             self.download.destination.check_beforehand()
             self.download.attempt(address, deadline)
         except errors.ItemError as error:
-            self._help.refused(error, self.download.progress.final_url)  # before its slot goes to the next one
-            return error
+            failure = self._tell(error, host)
+            self._help.refused(failure, self.download.progress.final_url)  # before its slot goes to the next one
+            return failure
+        else:
+            reply = self.download.reply
+            rest = running.received - running.resumed - running.counted
+            took, size = (None, max(0, rest)) if reply is None else (reply.took, reply.size)
+            slots.answered(host, slots.ticket(index), took, size)
         finally:
             del self._shown[index]
             self._tally.received += running.received - running.resumed
-            self._slots.finish(index)
+            slots.finish(index)
         return None
+
+    def _tell(self, error: errors.ItemError, host: Host) -> errors.ItemError:
+        """Have the host's failure count, and return what it is for the item."""
+        slots, ticket = self._slots, self._slots.ticket(self._item.index)
+        self._free = False
+        outcome = outcomes.of(error, heard=self._help.heard_of)
+        if outcome is Outcome.ANSWERED:
+            reply = self.download.reply
+            slots.answered(host, ticket, None if reply is None else reply.took, 0)
+        elif outcome is Outcome.REFUSED:
+            self._refusals += 1
+            goes_on = host.running > 1 or host.answers > self._answers
+            self._answers = host.answers
+            counts = slots.refused(host, ticket, error.retry_after)
+            most = FREE_REFUSALS if self._context.options.retries else 0
+            self._free = counts and goes_on and self._refusals <= most
+        elif outcome is not Outcome.NOTHING:
+            tries = slots.unreachable(host, ticket, str(error), silent=outcome is Outcome.SILENT)
+            if tries:
+                return _given_up(tries, str(error))
+        return error
 
     def _prepare_next(self, failure: errors.ItemError, deadline: float | None) -> None:
         """Wait for the next try's turn. Raises ``failure`` where none may help."""
@@ -95,6 +135,7 @@ class Attempts:
             progressed=download.headway.progressed,
             bound=download.headway.bound(self._addresses[self._tries.address].url),
             jitter=random.random(),  # noqa: S311 jitter, no secret
+            free=self._free,
         )
         if found is None or (deadline is not None and time.monotonic() + found[1] >= deadline):
             raise self._told(failure, last=True)
@@ -120,3 +161,7 @@ class Attempts:
             also = f" (and {more} failed, too)" if last and others else ""
             failure.args = (f"{whose}{failure}{also}",)
         return failure
+
+
+def _given_up(tries: int, reason: str) -> errors.HostDown:
+    return errors.HostDown(f"host unreachable: gave up after {tries} tries: {reason}")

@@ -98,6 +98,20 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+class _Split(click.ParamType):  # type: ignore[type-arg]
+    """A number, or auto."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if str(value).strip().lower() == "auto":
+            return "auto"
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+
+
 class _Header(click.ParamType):  # type: ignore[type-arg]
     """A request header: ``Name: value``."""
 
@@ -150,15 +164,25 @@ _telling = _option("What is shown")
 )
 @_files("--fsync", is_flag=True, help="Have the disk write each file before it counts as saved: safe from power cuts.")
 @_files("--dry-run", is_flag=True, help="Only tell what would be saved and as what name.")
-@_speed("-j", "--jobs", metavar="N", type=int, default=16, show_default=True, help="Transfers at once.")
-@_speed("--per-host", metavar="N", type=int, help="Transfers at once to one host. Default: no other bound than -j.")
+@_speed(
+    "-j",
+    "--jobs",
+    metavar="N",
+    type=int,
+    default=128,
+    show_default=True,
+    help="Transfers at once over all hosts, at most.",
+)
+@_speed("--per-host", metavar="N", type=int, help="Transfers at once to one host, at most. Default: found by trying.")
+@_speed("--delay", metavar="TIME", type=_Duration(), help="Least time between two requests to one host.")
+@_speed("--requests-per-second", metavar="N", type=float, help="Most requests to one host in a second.")
 @_speed(
     "--split",
     metavar="N",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Transfers at once for one large file, within -j and --per-host, where the server can send ranges.",
+    type=_Split(),
+    default="auto",
+    help="Transfers at once for one file, within -j and --per-host, where the server can send ranges. Default: auto, "
+    "as many as make the last large files of the list faster. 1 for never.",
 )
 @_speed("--retries", metavar="N", type=int, default=5, show_default=True, help="Tries after a failure that may pass.")
 @_speed(
@@ -169,6 +193,9 @@ _telling = _option("What is shown")
     help="Give an attempt up after TIME without a connection or bytes worth it: seconds, or like 2m. Default: 30.",
 )
 @_speed("--max-time", metavar="TIME", type=_Duration(), help="Give a URL up after TIME in all, tries included.")
+@_speed(
+    "--limit-rate", metavar="RATE", type=_Size(), help="Receive RATE bytes a second in all at most, such as 500k or 5M."
+)
 @_choice(
     "--accept",
     metavar="TYPES",
@@ -199,7 +226,7 @@ _telling = _option("What is shown")
 @_safety("--cacert", metavar="FILE", help="Trust the certificates in a PEM file besides the usual ones.")
 @_safety("--public-only", is_flag=True, help="Connect to public addresses only, and through no proxy.")
 @_telling("-q", "--quiet", is_flag=True, help="Print failures only.")
-@_telling("-v", "--verbose", is_flag=True, help="Print every file, every retry and why.")
+@_telling("-v", "--verbose", is_flag=True, help="Print every file, every retry, each host's limit, and why.")
 @_telling(
     "--progress",
     type=click.Choice(["auto", "bars", "lines", "none"]),

@@ -124,7 +124,9 @@ class _Run:
         counts = [lists.count(source) if source != lists.STDIN else None for source in self._sources]
         known = [count for count in counts if count is not None]
         expected = sum(known) if len(known) == len(counts) else None
-        return Bars(self.engine.tally, self.engine.running, stream=sys.stderr, expected=expected)
+        engine = self.engine
+        hosts = engine.troubles.shown
+        return Bars(engine.tally, engine.running, hosts=hosts, stream=sys.stderr, expected=expected)
 
     def perform(self) -> ExitCode:
         for number, code, name in (
@@ -178,7 +180,10 @@ class _Run:
                 self._say(f"gdl: {_stopped(self.engine.stopped)}")
             return
         stopped = None if self.engine.stopped is None else _stopped(self.engine.stopped)
-        for line in summary(self.engine.tally, self._counters, elapsed, stopped=stopped, failed_list=failed_list):
+        hosts = self.engine.found(every=self._display.verbose)
+        for line in summary(
+            self.engine.tally, self._counters, elapsed, hosts=hosts, stopped=stopped, failed_list=failed_list
+        ):
             self._say(line)
 
     def _exit_code(self) -> ExitCode:

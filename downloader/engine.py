@@ -32,13 +32,19 @@ BREATH = 64
 """Items settled without a request in a row before other greenlets get their turn."""
 
 
+MOST_AHEAD = 16_384
+"""Items that may be under way at most, where those read so far leave slots idle: theirs are hosts at their limits."""
+MOST_OF_ONE = 2048
+"""As many where they are all of one host: others are not likely to follow."""
+
+
 def window(options: Options) -> int:
     """Return how many items may be under way at once: running, queued, waiting for a try or for a name."""
     return max(512, 8 * options.jobs)
 
 
 class Engine:
-    """A run. ``tally`` and ``running`` may be read at any time; ``listeners`` hear of everything else.
+    """A run. ``tally``, ``running`` and ``troubles`` may be read at any time; ``listeners`` hear of everything else.
 
     ``stopped`` is None, or the reason why the run ended before its list.
     """
@@ -51,15 +57,16 @@ class Engine:
         self.stopped: errors.GdlError | None = None
         self._listeners = listeners
         self._read_on = read_on
-        self._slots = Slots(options, self._start)
+        self._slots = Slots(
+            options, self._start, idle=self._look_ahead, note=self._note, warn=self._warn, running=self.running
+        )
+        self.troubles = self._slots.troubles
         self._seen = SeenSet()
         self._context: Context
         self._pending: dict[int, Name] = {}
         self._greenlets: dict[int, Any] = {}
         self._live = 0
-        self._window = window(options)
-        # The feeder wakes for a batch, not for each item.
-        self._low = self._window - max(1, self._window // 8)
+        self._set_window(window(options))
         self._room = Event()
         self._over = Event()
         self._feeder: Any = None
@@ -93,6 +100,10 @@ class Engine:
                 self._seen.close()
         if self._feed_error is not None:
             raise self._feed_error
+
+    def found(self, *, every: bool = False) -> list[str]:
+        """Return the summary's lines about hosts, as `troubles.Troubles.found`."""
+        return self._slots.found(every=every)
 
     def stop(self, reason: errors.GdlError) -> None:
         """End the run: start nothing, interrupt what runs, and give every item read so far its result.
@@ -158,7 +169,28 @@ class Engine:
             if close is not None:
                 close()
             self._fed = True
+            self._slots.end_of_list()
             self._check_over()
+
+    def _set_window(self, size: int) -> None:
+        self._window = size
+        # The feeder wakes for a batch, not for each item.
+        self._low = size - max(1, size // 8)
+
+    def _look_ahead(self) -> None:
+        """Read further: there are slots that none of the items read so far can use."""
+        most = MOST_AHEAD if self._slots.several else MOST_OF_ONE
+        if self._low < self._live and self._window < most:
+            self._set_window(min(most, 2 * self._window))
+            self._room.set()
+
+    def _note(self, message: str) -> None:
+        for listener in self._listeners:
+            listener.noted(message)
+
+    def _warn(self, message: str) -> None:
+        for listener in self._listeners:
+            listener.warned(message)
 
     def _check_over(self) -> None:
         if self._fed and not self._live:

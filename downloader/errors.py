@@ -14,6 +14,7 @@
         ├── InternalError   our side: a bug, recorded instead of ending the run
         └── TransferError   their side
             ├── ConnectError        no connection, or one that broke
+            ├── HostDown            a host that was not there again and again
             ├── AddressRefused      an address that --public-only keeps out
             ├── TimedOut            silence for --timeout
             ├── DeadlineExceeded    --max-time is over
@@ -115,6 +116,12 @@ class ConnectError(TransferError):
 
     kind = "connection"
     retryable = True
+
+
+class HostDown(TransferError):
+    """The host could not be reached again and again: its items are given up, but for a probe now and then."""
+
+    kind = "unreachable"
 
 
 class AddressRefused(TransferError):

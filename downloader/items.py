@@ -130,10 +130,17 @@ class Running:
     """Body bytes on disk or in memory by now."""
     resumed: int = 0
     """Those of them that were there before this try."""
+    counted: int = 0
+    """Those of them whose requests have ended, so that the scheduler knows of them already."""
     total: int | None = None
     """Body bytes promised, where the server said."""
     attempts: int = 0
     """The number of the try that runs, from 1."""
+
+    def restart(self) -> None:
+        """A request is made, of which nothing has come yet."""
+        self.received = self.resumed = self.counted = 0
+        self.total = None
 
 
 @dataclass(slots=True)

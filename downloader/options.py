@@ -30,18 +30,27 @@ class Options:
 
     output: str = "."
     """The folder files are saved in; made when the first file needs it."""
-    jobs: int = 16
+    jobs: int = 128
     """Most transfers in flight at once, over all hosts."""
     per_host: int | None = None
-    """Most transfers in flight to one host (scheme, name and port); None for no bound but ``jobs``."""
-    split: int = 1
-    """Most transfers in flight for one file, each of another range; those beyond the first use free slots only."""
+    """Most transfers in flight to one host (scheme, name and port); None for as many as it can stand."""
+    delay: float | None = None
+    """Least seconds between the starts of two requests to one host."""
+    requests_per_second: float | None = None
+    """Most requests that are started to one host in a second; the same as ``delay``, the other way round."""
+    split: int | Literal["auto"] = "auto"
+    """Most transfers in flight for one file, each of another range; those beyond the first use free slots only.
+
+    "auto" splits large files when the list has come to its end, as far as that makes them faster.
+    """
     retries: int = 5
     """How many times an item is tried again after a failure that may pass."""
     timeout: float = 30.0
     """Seconds without a connection, an answer, or 100 body bytes for each of them, that end an attempt."""
     max_time: float | None = None
     """Seconds one item may take as a whole, tries and waits included."""
+    limit_rate: int | None = None
+    """Most bytes of bodies received per second, over all transfers; None for no bound."""
     existing: Existing = "skip"
     """What to do where the final name exists already."""
     name: str | None = None
@@ -78,6 +87,7 @@ class Options:
 
     def __post_init__(self) -> None:
         self._check_numbers()
+        self._check_pace()
         self._check_request()
         _check_choice("--existing", self.existing, get_args(Existing))
         _check_choice("--http-version", self.http_version, get_args(HttpVersion))
@@ -96,8 +106,16 @@ class Options:
             if path is not None and not os.access(path, os.R_OK):
                 raise UsageError(f"{option}: cannot read {path}")
 
+    @property
+    def pause(self) -> float:
+        """Least seconds between the starts of two requests to one host, 0 for none."""
+        return self.delay or (1 / self.requests_per_second if self.requests_per_second else 0.0)
+
     def _check_numbers(self) -> None:
-        for option, value in (("--jobs", self.jobs), ("--per-host", self.per_host), ("--split", self.split)):
+        split = None if self.split == "auto" else self.split
+        if isinstance(split, str):
+            raise UsageError(f"--split takes a number or auto, not {split!r}")
+        for option, value in (("--jobs", self.jobs), ("--per-host", self.per_host), ("--split", split)):
             if value is not None and value < 1:
                 raise UsageError(f"{option} must be at least 1, not {value}")
             if value is not None and value > MOST_JOBS:
@@ -109,6 +127,16 @@ class Options:
                 raise UsageError(f"{option} must be more than 0 seconds, not {seconds:g}")
         if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
             raise UsageError(f"--min-size {self.min_size} is larger than --max-size {self.max_size}")
+
+    def _check_pace(self) -> None:
+        if self.delay is not None and not 0 <= self.delay < float("inf"):
+            raise UsageError(f"--delay must be a number of seconds, not {self.delay:g}")
+        if self.requests_per_second is not None and not 0 < self.requests_per_second < float("inf"):
+            raise UsageError(f"--requests-per-second must be more than 0, not {self.requests_per_second:g}")
+        if self.delay is not None and self.requests_per_second is not None:
+            raise UsageError("--delay and --requests-per-second say the same in two ways: give one of them")
+        if self.limit_rate is not None and self.limit_rate < 1:
+            raise UsageError(f"--limit-rate must be at least 1 byte per second, not {self.limit_rate}")
 
     def _check_request(self) -> None:
         for option, text in (("--user-agent", self.user_agent), ("--referer", self.referer or "")):

@@ -123,35 +123,44 @@ def total_line(
     rate: float | None = None,
     eta: float | None = None,
     hidden: int = 0,
+    hosts: Sequence[str] = (),
     ascii_only: bool = False,
 ) -> str:
     """Describe the run on at most ``columns`` columns: ``12/40 files  3.4 MB  1.2 MB/s  2 failed  eta 12 s``.
 
     ``received`` is in bytes, ``total`` the number of files where it is known, ``eta`` is in seconds, ``hidden``
-    the number of transfers without a bar for want of room. The least important numbers give way where room is
-    short, and a bar fills what is left over.
+    the number of transfers without a bar for want of room, ``hosts`` what keeps the run waiting, best first and
+    shortest last. The least important numbers give way where room is short, and a bar fills what is left over.
     """
     files = counted(tally.done, "file") if total is None else f"{tally.done}/{counted(total, 'file')}"
-    fields = {
+    shown = {
         "files": files,
         "bytes": format_size(received),
         "rate": "" if rate is None else format_rate(rate),
         "failed": f"{tally.failed} failed" if tally.failed else "",
         "waiting": f"{tally.waiting} waiting" if tally.waiting else "",
         "hidden": f"+{hidden} more" if hidden else "",
+        "hosts": hosts[0] if hosts else "",
         "eta": "" if eta is None else f"eta {format_duration(eta)}",
     }
-    shown = {field: text for field, text in fields.items() if text}
-    for least in ("bytes", "eta", "waiting", "rate", "hidden", "failed"):
-        if len("  ".join(shown.values())) <= columns:
+    hosts_first = [("bytes", ""), ("waiting", ""), *(("hosts", text) for text in hosts[1:])] if hosts else []
+    others = ("bytes", "eta", "waiting", "rate", "hidden", "hosts", "failed")
+    for least, instead in (*hosts_first, *((field, "") for field in others)):
+        if len(_joined(shown)) <= columns:
             break
-        shown.pop(least, None)
-    line = "  ".join(shown.values())
+        shown[least] = instead
+    if shown["hosts"]:  # what gave way last may have made room for more
+        shown["hosts"] = next(text for text in hosts if len(_joined({**shown, "hosts": text})) <= columns)
+    line = _joined(shown)
     spare = columns - len(line) - 3
     if not total or spare < 8 or tally.done > total:
         return line[:columns]
     bar_format = f"{{desc}} |{{bar:{spare}}}|{line[len(files) :]}"
     return tqdm.format_meter(tally.done, total, 0, prefix=files, ascii=ascii_only, bar_format=bar_format)
+
+
+def _joined(fields: Mapping[str, str]) -> str:
+    return "  ".join(filter(None, fields.values()))
 
 
 def frame(messages: Sequence[str], lines: Sequence[str], *, erase: bool) -> str:
@@ -172,7 +181,8 @@ class Bars(Listener):
     """The display of a run on a terminal. Counts come from the tally, so a finished file costs nothing here.
 
     ``running`` is read oldest first. ``expected`` is the number of files, if it is known before the sources
-    have been read. ``size`` returns columns and rows; it is asked at every tick, to follow a resized window.
+    have been read. At every tick ``hosts`` tells what keeps the run waiting (see `total_line`), and
+    ``size`` the columns and rows, to follow a resized window.
     """
 
     def __init__(
@@ -182,6 +192,7 @@ class Bars(Listener):
         *,
         stream: TextIO | None = None,
         expected: int | None = None,
+        hosts: Callable[[float], Sequence[str]] = lambda _: (),
         size: Callable[[], tuple[int, int]] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -189,6 +200,7 @@ class Bars(Listener):
         self._running = running
         self._stream = stream if stream is not None else sys.stderr
         self._expected = expected
+        self._hosts = hosts
         self._size = size or self._terminal_size
         self._colour = not environ.get("NO_COLOR")
         self._encoding = getattr(self._stream, "encoding", None) or "utf-8"
@@ -266,6 +278,7 @@ class Bars(Listener):
             # The run lasts at least as long as the slowest of the files that run.
             eta=None if eta is None else max(eta, slowest),
             hidden=hidden,
+            hosts=[text.replace("…", "~") if self._ascii_only else text for text in self._hosts(now)],
             ascii_only=self._ascii_only,
         )
         failed = f"  {tally.failed} failed"

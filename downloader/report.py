@@ -14,7 +14,7 @@ from downloader.items import Listener
 from downloader.text import format_duration, format_rate, format_size, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from downloader.errors import ItemError
     from downloader.items import Item, Result, Tally
@@ -119,13 +119,15 @@ def summary(
     counters: Counters,
     elapsed: float,
     *,
+    hosts: Sequence[str] = (),
     stopped: str | None = None,
     failed_list: str | None = None,
 ) -> list[str]:
     """Return the closing lines of a run that took ``elapsed`` seconds.
 
-    ``stopped`` says why a run ended before its sources did, as in ``stopped by Ctrl-C`` or ``stopped: No space left on
-    device``. ``failed_list`` is the path that ``--failed`` wrote.
+    ``hosts`` are lines of their own, about what was found out of hosts. ``stopped`` says why a run ended before its
+    sources did, as in ``stopped by Ctrl-C`` or ``stopped: No space left on device``. ``failed_list`` is the path that
+    ``--failed`` wrote.
     """
     parts = []
     if tally.saved:
@@ -141,12 +143,14 @@ def summary(
     lines = [", ".join(parts) or "nothing to download"]
     if stopped is not None:
         rest = "" if tally.exhausted else ", the list was not read to its end"
-        lines = [f"{printable(stopped)}{rest}: {AGAIN}", *(lines if parts else ())]
+        # What a person stopped can go on at once, what the disk stopped cannot.
+        again = f"mend that, then {AGAIN}" if stopped.startswith("stopped: ") else AGAIN
+        lines = [f"{printable(stopped)}{rest}: {again}", *(lines if parts else ())]
     if tally.failed and failed_list is not None:
         lines.append(f"what failed is in {printable(failed_list)}, ready to be fed back in")
     elif tally.failed > 1 and stopped is None:
         lines.append("tip: --failed FILE keeps the lines that failed, as a list to give to gdl again")
-    return lines
+    return [*map(printable, hosts), *lines]
 
 
 def _transferred(tally: Tally, elapsed: float) -> str:

@@ -1,4 +1,7 @@
-"""The scheduler at work: greenlets that start when it says so, wait for another turn, and borrow slots to spare."""
+"""The scheduler at work: greenlets that start when it says so, wait for another turn, and borrow slots to spare.
+
+What becomes of their requests is told here too, as it decides how many more there may be.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,26 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.hub import Waiter
 
+from downloader import outcomes
 from downloader.alarm import Alarm
+from downloader.outcomes import Outcome
 from downloader.retry import PATIENCE
-from downloader.schedule import Scheduler
-from downloader.text import format_duration
+from downloader.schedule import Scheduler, Ticket
+from downloader.tail import Tail
+from downloader.troubles import Troubles
 from downloader.urls import host_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from downloader.context import Context
     from downloader.errors import ItemError
+    from downloader.items import Running
     from downloader.options import Options
+    from downloader.schedule import Host
+    from downloader.tail import File
+
+TICK = 0.5
+"""Seconds between two looks at how much the running transfers have received."""
 
 
 class Slots:
@@ -28,11 +39,33 @@ class Slots:
     An item holds a slot from then on until `finish`, and again after each `wait`.
     """
 
-    def __init__(self, options: Options, start: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        options: Options,
+        start: Callable[[int], bool],
+        *,
+        idle: Callable[[], None] = lambda: None,
+        note: Callable[[str], None] = lambda _: None,
+        warn: Callable[[str], None] = lambda _: None,
+        running: Mapping[int, Running] | None = None,
+    ) -> None:
+        """``idle`` is called where slots are free that no queued item can use.
+
+        ``note`` is told of each change of a host's level, ``warn`` of hosts that are to be left alone or down.
+        ``running`` has the transfers in flight by their items' index.
+        """
         self._start = start
-        self._scheduler = Scheduler(jobs=options.jobs, per_host=options.per_host)
+        self._note = note
+        self._idle = idle
+        self._transfers = running if running is not None else {}
+        self._scheduler = Scheduler(jobs=options.jobs, per_host=options.per_host, delay=options.pause)
         self._grants: dict[int, Waiter[None]] = {}
         self._alarm = Alarm(self.pump)
+        self._ticking = Alarm(self._tick)
+        self.troubles = Troubles(note, warn)
+        self._untold: dict[str, Host] = {}  # changes that are told at the next tick: what comes together is one
+        self.tail = Tail()
+        """The large files that are running and can be helped with slots to spare."""
         self._stopped = False
 
     def add(self, index: int, host: str) -> None:
@@ -71,6 +104,102 @@ class Slots:
         """Tell whether an item waits that could have a slot which was borrowed of ``host``."""
         return self._scheduler.wanted(host)
 
+    @property
+    def several(self) -> bool:
+        """Whether there are items of more than one host."""
+        return self._scheduler.several
+
+    def end_of_list(self) -> None:
+        """No new item will come: slots to spare are for those that run."""
+        self.tail.begun = True
+        self.pump()
+
+    # What became of a request; to be told while its slot is held.
+
+    def host(self, index: int) -> Host:
+        """Return the host of an item that holds a slot."""
+        return self._scheduler.host_of(index)
+
+    def ticket(self, index: int) -> Ticket:
+        """Return when the item got its slot."""
+        return self._scheduler.ticket(index)
+
+    def heard(self, host: Host) -> None:
+        """The host has begun to answer a request."""
+        down = host.health.probe_at is not None
+        host.health.answered()
+        if down:
+            self.troubles.back(host.name)
+
+    def answered(self, host: Host, ticket: Ticket, took: float | None, size: int) -> None:
+        """The host has answered within ``took`` seconds (None: unknown) with ``size`` bytes."""
+        epoch, down = host.limit.epoch, host.health.probe_at is not None
+        self._scheduler.answered(host, ticket, time.monotonic(), took, size)
+        if host.limit.epoch != epoch:
+            self._tell(host)
+        if down:
+            self.troubles.back(host.name)
+
+    def refused(self, host: Host, ticket: Ticket, pause: float | None) -> bool:
+        """The host has refused a request, as `schedule.Scheduler.refused`."""
+        epoch, falls, down = host.limit.epoch, host.limit.falls, host.health.probe_at is not None
+        now = time.monotonic()
+        counts = self._scheduler.refused(host, ticket, now, pause)
+        if host.limit.epoch != epoch:
+            self._untold[host.name] = host
+        if host.limit.falls != falls or host.name in self._untold:
+            self.troubles.slowed(host.name, now, host.limit.level, host.limit.falls - falls)
+        if down:
+            self.troubles.back(host.name)
+        return counts
+
+    def unreachable(self, host: Host, ticket: Ticket, reason: str, *, silent: bool) -> int:
+        """No host was found because of ``reason``; return after how many tries it is given up, 0 where it is not."""
+        now, epoch, was_down, held = time.monotonic(), host.limit.epoch, host.health.probe_at, host.held_until
+        down = self._scheduler.unreachable(host, ticket, now, silent=silent)
+        host.health.why = reason
+        if down and was_down is None:
+            self._untold.pop(host.name, None)
+            self.troubles.down(host.name, host.health.tries, reason)
+        elif host.answers and host.limit.epoch != epoch:
+            self._untold[host.name] = host
+        if not down and host.held_until > held:
+            self.troubles.held(host.name, now, host.held_until, reason)
+        return host.health.tries if down else 0
+
+    def down(self, index: int) -> Host | None:
+        """Return the host of an item that holds a slot if it is not to be asked now, because it is down."""
+        return self._scheduler.host_of(index) if self._scheduler.down(index, time.monotonic()) else None
+
+    def _tell_untold(self, slow: Sequence[str] = ()) -> None:
+        for name in slow:
+            self._note(f"{name}: a file was no faster in several ranges at once: its files are not split any more")
+        while self._untold:
+            self._tell(next(iter(self._untold.values())))
+
+    def _tell(self, host: Host) -> None:
+        self._untold.pop(host.name, None)
+        why = "it could not be reached" if host.health.tries else host.limit.why
+        self.troubles.changed(host.name, host.limit.level, why)
+
+    def _tick(self) -> None:
+        """Have the scheduler know what long transfers bring."""
+        received: dict[str, int] = {}
+        for index, running in self._transfers.items():
+            name = self._scheduler.host_of(index).name
+            # The ranges of a split file that have ended are known already.
+            received[name] = received.get(name, 0) + running.received - running.resumed - running.counted
+        before = [(host, host.limit.epoch) for host in self._scheduler.hosts() if host.name in received]
+        now = time.monotonic()
+        self._scheduler.flowed(now, received)
+        for host, epoch in before:
+            if host.limit.epoch != epoch:
+                self._untold[host.name] = host
+        slow = self.tail.look(now)
+        if self._untold or slow:  # those who are told may wait for their reader, the hub may not
+            gevent.spawn(self._tell_untold, slow)
+        self.pump()
+
     def closed_for(self, index: int) -> float:
         """Return the seconds for which the host of a running item wants no request at all, 0 for none."""
         return self._scheduler.closed_for(index, time.monotonic())
@@ -79,6 +208,14 @@ class Slots:
         """Start nothing new on ``host`` for so long; where that is too long to wait, its items are refused."""
         now = time.monotonic()
         self._scheduler.hold(host, now + seconds, most=now + PATIENCE)
+        if seconds > PATIENCE:
+            self.troubles.closed(host, seconds)
+        else:
+            self.troubles.held(host, now, now + seconds)
+
+    def found(self, *, every: bool = False) -> list[str]:
+        """Return what was found out about hosts, as `troubles.Troubles.found`."""
+        return self.troubles.found(self._scheduler.hosts(), every=every)
 
     def stop(self) -> None:
         """Start nothing any more."""
@@ -88,6 +225,8 @@ class Slots:
     def close(self) -> None:
         """Ring no more. Idempotent."""
         self._alarm.close()
+        self._ticking.close()
+        self._tell_untold()
 
     def pump(self) -> None:
         """Start what may start now, and set the alarm for what may start later."""
@@ -99,6 +238,11 @@ class Slots:
         due = self._scheduler.next_time()
         if due is not None:
             self._alarm.set(due, now)
+        if self._scheduler.running:
+            self._ticking.keep(now + TICK, now)
+        if self._scheduler.idle:
+            self._idle()
+            self.tail.offer()
 
     def _give(self, started: list[int]) -> bool:
         """Let the items go; tell whether any had ended meanwhile, so that its slot is free again."""
@@ -114,30 +258,71 @@ class Slots:
 
 
 class Help:
-    """The slots that one item may borrow for its helpers, of the host of the ``url`` it asks in this try."""
+    """The slots that one item may borrow for its helpers, of the ``host`` it asks in this try.
 
-    __slots__ = ("_context", "_slots", "url")
+    It also tells the host what becomes of each range, whoever fetched it.
+    """
 
-    def __init__(self, slots: Slots, context: Context) -> None:
-        self.url = ""
+    __slots__ = ("_running", "_slots", "heard_of", "host")
+
+    host: Host
+
+    def __init__(self, slots: Slots, running: Running) -> None:
         self._slots = slots
-        self._context = context
+        self._running = running
+        self.heard_of = False
+        """Whether this try has got any answer yet."""
+
+    @property
+    def name(self) -> str:
+        """Of the host."""
+        return self.host.name
+
+    def heard(self) -> None:
+        """The host has begun to answer: whatever becomes of that, it is there."""
+        self.heard_of = True
+        self._slots.heard(self.host)
 
     def borrow(self) -> bool:
         """Take a slot if there is one to spare."""
-        return self._slots.borrow(host_key(self.url))
+        return self._slots.borrow(self.host.name)
 
     def give_back(self) -> None:
         """Return a borrowed slot."""
-        self._slots.give_back(host_key(self.url))
+        self._slots.give_back(self.host.name)
 
     def wanted(self) -> bool:
         """Tell whether an item waits for a slot like the borrowed one."""
-        return self._slots.wanted(host_key(self.url))
+        return self._slots.wanted(self.host.name)
+
+    def share(self, file: File) -> None:
+        """Have ``file`` helped with slots to spare when the list has come to its end, if that makes it faster."""
+        self._slots.tail.add(file)
+
+    def unshare(self, file: File) -> None:
+        """Offer ``file`` no slots any more. Idempotent."""
+        self._slots.tail.remove(file)
+
+    def begin(self) -> Ticket:
+        """Return what a request for a range of the file begins with."""
+        return Ticket(self.host.limit.epoch, time.monotonic())
+
+    def answered(self, ticket: Ticket, took: float | None, size: int) -> None:
+        """A range has come within ``took`` seconds (None: unknown), of which ``size`` bytes were of use."""
+        self._running.counted += size
+        self._slots.answered(self.host, ticket, took, size)
+
+    def failed(self, ticket: Ticket, failure: ItemError, final_url: str | None = None) -> None:
+        """A helper's request has failed, by which the host, or that of ``final_url``, may ask to leave it alone."""
+        outcome = outcomes.of(failure, heard=True)  # as the file's first response was
+        if outcome is Outcome.REFUSED:
+            self._slots.refused(self.host, ticket, failure.retry_after)
+        elif outcome is Outcome.ANSWERED:
+            self._slots.answered(self.host, ticket, None, 0)
+        self.refused(failure, final_url)
 
     def refused(self, failure: ItemError, final_url: str | None = None) -> None:
         """Do as a Retry-After says, for the host that is asked and for the one it redirected to."""
         if failure.retry_after:
-            for host in {host_key(self.url), host_key(final_url or self.url)}:
+            for host in {self.host.name, host_key(final_url) if final_url else self.host.name}:
                 self._slots.hold(host, failure.retry_after)
-                self._context.note(f"{host} wants to be left alone for {format_duration(failure.retry_after)}")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from downloader import errors, media, naming, spans, verdict
 from downloader.assembly import Assembly
@@ -31,13 +31,16 @@ from downloader.tries import Headway
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from downloader.assembly import Slots
     from downloader.context import Context, Name
     from downloader.digests import Digests
-    from downloader.items import Address, Checksum, Item, Running
+    from downloader.items import Address, Checksum, Running
     from downloader.responses import Head
     from downloader.resume import Plan
     from downloader.segments import Piece
+    from downloader.tail import Slots
+    from downloader.transport import Reply
+
+_Answer: TypeAlias = "verdict.Save | verdict.Continue | verdict.Unfit | verdict.Redirect | errors.ItemError"
 
 
 class _Continuable(Exception):
@@ -48,14 +51,15 @@ class Download:
     """All tries of one item: ``attempt`` until it returns, then ``publish``; ``abandon`` in any case.
 
     ``progress`` tells what the responses said so far, ``destination`` has the file, ``headway`` knows how far it came.
+    ``reply`` is the last response that came whole.
     """
 
     def __init__(self, context: Context, name: Name, running: Running, slots: Slots) -> None:
         self.progress = Progress()
         self.headway = Headway()
+        self.reply: Reply | None = None
         self._context = context
-        self._item: Item = name.item
-        self._name = name
+        self._name, self._item = name, name.item
         self._running = running
         self._slots = slots
         self.destination = Destination(context, name, running)
@@ -69,15 +73,12 @@ class Download:
         self._checked: tuple[Checksum, ...] = ()
 
     def _begin_exchange(self) -> None:
-        self._answer: verdict.Save | verdict.Continue | verdict.Unfit | verdict.Redirect | errors.ItemError | None = (
-            None
-        )
+        self._answer: _Answer | None = None
         self._decoder: Decoder | None = None
         self._sink = self._ignore
         self._first = b""
         self._gatherer = Gatherer(self._write_out)
-        self._running.received = self._running.resumed = 0
-        self._running.total = None
+        self._running.restart()
 
     def attempt(self, address: Address, deadline: float | None) -> None:
         """Ask ``address`` once, following redirects; afterwards the whole and checked file waits to be published.
@@ -86,7 +87,7 @@ class Download:
         another attempt may help; an unfinished part is then kept or removed as it deserves.
         """
         self._source = Source(address, address, deadline)
-        self._piece = self._digests = None
+        self._piece = self._digests = self.reply = None
         self.headway.begin()
         try:
             self._plan = self.destination.plan(address.url)
@@ -106,7 +107,7 @@ class Download:
             self._begin_exchange()
             wanted = source.request(self._item, context, None if self._plan is None else self._plan.ask)
             try:
-                context.transport.perform(wanted, self)
+                self.reply = context.transport.perform(wanted, self)
             except Enough:
                 pass
             except Undecided:
@@ -152,6 +153,7 @@ class Download:
     def begin(self, head: Head) -> bool:
         """Take a response's head and decide what its body is; False where that does not matter."""
         progress, running = self.progress, self._running
+        self._slots.heard()
         progress.http_status = head.status
         progress.final_url = self._source.address.url
         progress.content_type = head.content_type

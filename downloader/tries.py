@@ -4,6 +4,8 @@ An item has addresses: its URL and the mirrors of it. They are asked in rounds. 
 
 - ``--max-time`` is over, or our side failed for good: nothing.
 - Our side failed in a way that may pass, as when the part was removed: the same address, after a backoff.
+- The host as a whole had too many requests, and the address is the round's last: the same address, when the host may be
+  asked again; no retry is used up.
 - The try brought the file further and what ended it may pass: the same address, soon, and no retry is used up.
 - What is on disk can be continued from this address only, and the failure may pass: the same address, after a
   backoff, as long as there are retries.
@@ -58,11 +60,14 @@ class Tries:
         """Return the first try of an item with so many addresses (at least 1) and retries."""
         return _first(addresses, retries)
 
-    def next(self, error: ItemError, *, progressed: bool, bound: bool, jitter: float) -> tuple[Tries, float] | None:
+    def next(
+        self, error: ItemError, *, progressed: bool, bound: bool, jitter: float, free: bool = False
+    ) -> tuple[Tries, float] | None:
         """Return the next try after ``error``, and the seconds to wait before it; None where none may help.
 
         ``progressed``: this try brought the file further than any before it, by an amount that is worth a request.
-        ``bound``: what is on disk can be continued from this address only. ``jitter`` is a number from 0 to 1 drawn
+        ``bound``: what is on disk can be continued from this address only. ``free``: it was no fault of this item that
+        its host had too much to do. ``jitter`` is a number from 0 to 1 drawn
         by the caller; it spreads tries that failed together.
         """
         if isinstance(error, DeadlineExceeded):
@@ -70,6 +75,8 @@ class Tries:
         theirs = isinstance(error, TransferError | NoRoom)  # another address may have a smaller file
         may_pass = error.retryable and (error.retry_after or 0.0) <= PATIENCE
         now = replace(self, waits=0) if progressed else self
+        if may_pass and theirs and free and not self.ahead:
+            return replace(now, attempt=now.attempt + 1), 0.0 if error.retry_after else _delay(0, None, jitter)
         if may_pass and theirs and progressed:
             return replace(now, attempt=now.attempt + 1), _delay(0, error.retry_after, jitter)
         if may_pass and now.left > 0 and (bound or not theirs):

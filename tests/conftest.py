@@ -15,6 +15,7 @@ from support.cli import Argument, Completed, RunGdl, run_gdl
 from support.failing import Failing, build_failing
 from support.faults import FaultServer
 from support.nginx import Nginx, StartNginx, run_nginx
+from support.resolver import Resolver, build_resolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,6 +44,12 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def failing(tmp_path_factory: pytest.TempPathFactory) -> Failing:
     """Calls of the C library that fail on demand: ``gdl(..., env=failing.environment(Fault(...), within=folder))``."""
     return build_failing(tmp_path_factory.mktemp("failing"))
+
+
+@pytest.fixture(scope="session")
+def resolver(tmp_path_factory: pytest.TempPathFactory) -> Resolver:
+    """Names ending in ``.test`` that lead to 127.0.0.1: ``gdl(..., env=resolver.environment(log))``."""
+    return build_resolver(tmp_path_factory.mktemp("resolver"))
 
 
 @pytest.fixture

@@ -95,3 +95,8 @@ def test_every_code_and_message_is_an_error_with_a_sentence(code: int, message: 
 def test_no_message_shows_credentials(code: int) -> None:
     error = translate(code, "Could not connect to http://me:s3cret@h.example:80/a")
     assert "s3cret" not in str(error)
+
+
+def test_silence_is_told_in_plain_words() -> None:
+    message = "Operation too slow. Less than 1 bytes/sec transferred the last 30 seconds"
+    assert str(translate(pycurl.E_OPERATION_TIMEDOUT, message)) == "no answer for 30 s"

@@ -407,11 +407,11 @@ def test_an_item_that_waits_for_its_retry_holds_no_slot(tmp_path: Path, faults: 
     assert recorder.results[-1].attempts == 2
 
 
-def test_max_time_bounds_an_item_as_a_whole(tmp_path: Path, faults: f.FaultServer) -> None:
+def test_max_time_bounds_an_item_as_a_whole(tmp_path: Path, faults: f.FaultServer, more_faults: f.FaultServer) -> None:
     urls = [
         faults.route("/stalled.jpg", f.stalled(BODY, 100)),
         faults.route("/drip.jpg", f.drip(BODY, 0.05)),
-        faults.route("/flaky.jpg", f.status(503)),
+        more_faults.route("/flaky.jpg", f.status(503)),
         faults.route("/endless.mp4", f.endless_body(start=BODY, interval=0.02)),
     ]
     before = time.monotonic()

@@ -23,9 +23,9 @@ LAYERS = (
     {"_version", "errors", "text"},
     {"items"},
     {"options"},
-    {"urls", "addresses", "disposition", "media", "mediatypes", "markup", "probes", "signatures"},
+    {"urls", "addresses", "limits", "health", "disposition", "media", "mediatypes", "markup", "probes", "signatures"},
     {"safenames", "templates", "naming", "sources", "entries", "lines"},
-    {"schedule", "retry", "encodings", "tries", "spans", "segments", "resume", "files"}
+    {"schedule", "tail", "troubles", "outcomes", "retry", "encodings", "tries", "spans", "segments", "resume", "files"}
     | {
         "verdict",
         "cookies",
@@ -62,6 +62,9 @@ DECISIONS = RANK.keys() & {
     "items",
     "options",
     "schedule",
+    "tail",
+    "troubles",
+    "outcomes",
     "retry",
     "encodings",
     "verdict",

@@ -52,7 +52,7 @@ def test_whatever_is_wrong_with_the_first_address_the_mirror_is_asked(
         "404": f.status(404),
         "403": f.status(403),
         "500": f.status(500),
-        "503": f.status(503, retry_after=300),
+        "503": f.status(503, retry_after=1),
         "page": f.web_page(),
         "empty": f.empty(),
         "truncated": f.truncated(SMALL, 9000),
@@ -156,8 +156,8 @@ def test_another_round_is_made_of_what_may_pass_and_uses_up_a_retry(
     assert (tmp_path / "out/well-again.jpg").read_bytes() == SMALL
     counts = [len(server.requests_for(f"/{name}")) for name in names for server in (faults, mirror)]
     assert counts[0] == 2
-    assert counts[3] == 2
-    assert max(counts) == 2
+    assert counts[3] >= 2, "more often for nothing, where the server goes on with others"
+    assert max(counts[:3]) == 2
 
 
 def test_wrong_bytes_everywhere_fail_for_their_checksum(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import time
 from typing import Any
@@ -193,6 +194,52 @@ def test_the_total_line_gives_up_the_least_important_first() -> None:
     assert lines[40] == "12/40 files  1.2 MB/s  2 failed  +5 more"
     assert lines[22] == "12/40 files  2 failed"
     assert lines[11] == "12/40 files"
+
+
+HOSTS = (
+    "example.org waits 12 s, b.example down",
+    "example.org waits 12 s, 1 down",
+    "1 host waits, 1 down",
+    "1 host waits",
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (
+            103,
+            "12/40 files  3.4 MB  1.2 MB/s  2 failed  3 waiting  example.org waits 12 s, b.example down  eta 12 s",
+        ),
+        (90, "12/40 files  1.2 MB/s  2 failed  example.org waits 12 s, b.example down  eta 12 s"),
+        (79, "12/40 files  1.2 MB/s  2 failed  example.org waits 12 s, 1 down  eta 12 s"),
+        (64, "12/40 files  1.2 MB/s  2 failed  1 host waits, 1 down  eta 12 s"),
+        (56, "12/40 files  1.2 MB/s  2 failed  1 host waits  eta 12 s"),
+        (54, "12/40 files  1.2 MB/s  2 failed  1 host waits, 1 down"),
+        (45, "12/40 files  1.2 MB/s  2 failed  1 host waits"),
+        (39, "12/40 files  2 failed  1 host waits"),
+        (34, "12/40 files  2 failed"),
+    ],
+)
+def test_what_keeps_the_run_waiting_is_told_as_well_as_there_is_room(columns: int, line: str) -> None:
+    tally = Tally(saved=10, failed=2, waiting=3)
+    made = total_line(columns, tally, received=3_400 * KB, total=40, rate=1.2 * MB, eta=12, hosts=HOSTS)
+    assert re.sub(r" \|[^|]*\|", "", made) == line
+
+
+@given(
+    st.integers(0, 200),
+    st.lists(st.sampled_from(HOSTS), min_size=1, unique=True).map(lambda texts: sorted(texts, key=len, reverse=True)),
+    st.integers(0, 10**6),
+    st.none() | st.integers(0, 10**6),
+    st.integers(0, 99),
+)
+def test_the_total_line_is_never_too_wide(
+    columns: int, hosts: list[str], done: int, total: int | None, hidden: int
+) -> None:
+    tally = Tally(saved=done, failed=done // 7, waiting=done // 9)
+    line = total_line(columns, tally, received=done * KB, total=total, rate=1e5, eta=1e4, hidden=hidden, hosts=hosts)
+    assert width(line) <= columns
 
 
 # The screen.
@@ -461,6 +508,14 @@ def test_a_stream_without_a_size_is_taken_for_80_by_24() -> None:
     bars = Bars(Tally(read=2, exhausted=True), {}, stream=stream, environ={"NO_COLOR": "1"})
     bars.tick(0)
     assert "0/2 files |" in stream.getvalue()
+
+
+def test_the_hosts_in_trouble_are_asked_for_at_each_tick() -> None:
+    run = Run(encoding="ascii")
+    run.bars._hosts = lambda now: (f"a…z.org waits {110 - now:.0f} s",) if now < 110 else ()
+    assert run.tick()[0].endswith("  a~z.org waits 10 s")
+    assert run.tick(4)[0].endswith("  a~z.org waits 6 s")
+    assert "waits" not in run.tick(6)[0]
 
 
 def test_the_display_starts_no_thread() -> None:

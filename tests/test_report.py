@@ -131,6 +131,15 @@ def test_the_rate_of_a_continued_file_counts_only_what_was_received() -> None:
     assert summary(tally, Counters(), 10) == ["1 saved (5.0 GB; received 10.0 MB in 10 s, 1.0 MB/s)"]
 
 
+def test_what_was_found_out_of_hosts_comes_before_what_came_of_the_files() -> None:
+    tally = Tally(read=1, exhausted=True, saved=1, bytes=500, received=500)
+    hosts = ["h: 24 at once; asked to slow down once", "b: down (a\x1bb)"]
+    *told, last = summary(tally, Counters(), 0.5, hosts=hosts, stopped="stopped by Ctrl-C")
+    assert told[:2] == ["h: 24 at once; asked to slow down once", "b: down (a\ufffdb)"]
+    assert told[2].startswith("stopped by Ctrl-C")
+    assert last == "1 saved (500 B in 0.5 s, 1.0 kB/s)"
+
+
 def test_a_stopped_run_says_so_first_and_what_to_do() -> None:
     tally = Tally(read=3, saved=1, failed=2, bytes=500, received=500)
     counters = counted(*[failed(errors.Interrupted("the run was stopped"))] * 2)
@@ -139,5 +148,5 @@ def test_a_stopped_run_says_so_first_and_what_to_do() -> None:
         "1 saved (500 B in 1 s, 500 B/s), 2 failed (2 interrupted)",
     ]
     assert summary(Tally(exhausted=True), Counters(), 1, stopped="stopped: No space left on device") == [
-        "stopped: No space left on device: run the same command again to go on"
+        "stopped: No space left on device: mend that, then run the same command again to go on"
     ]

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from downloader.schedule import Scheduler
+from downloader.limits import START
+from downloader.schedule import KNOWN_HOSTS, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -144,12 +145,138 @@ def test_a_host_with_little_is_not_kept_waiting_by_a_host_with_much() -> None:
 
 def test_a_million_hosts_cost_no_memory_once_they_are_done() -> None:
     scheduler = Scheduler(jobs=8)
-    for item in range(5000):
+    for item in range(200_000):
         scheduler.add(item, f"host-{item}")
         for started in scheduler.start(0.0):
+            if item % 3 == 0:  # then there is something to be remembered
+                scheduler.refused(scheduler.host_of(started), scheduler.ticket(started), 0.0, None)
             scheduler.finish(started)
     assert not scheduler._hosts
     assert not scheduler._ring
+    assert not scheduler._again
+    assert len(scheduler._known) == KNOWN_HOSTS
+
+
+# What became of requests
+
+
+def under_way(items: str, *, jobs: int = 9, per_host: int | None = None) -> Scheduler:
+    """A scheduler whose items, each with its host's letter, were added; those that may have started."""
+    scheduler = filled(jobs, per_host, enumerate(items))
+    scheduler.start(0.0)
+    return scheduler
+
+
+def answer(scheduler: Scheduler, item: int, now: float) -> None:
+    scheduler.answered(scheduler.host_of(item), scheduler.ticket(item), now, 0.1, 1000)
+    scheduler.finish(item)
+
+
+def unreached(scheduler: Scheduler, item: int, now: float, *, silent: bool = False) -> bool:
+    down = scheduler.unreachable(scheduler.host_of(item), scheduler.ticket(item), now, silent=silent)
+    scheduler.finish(item)
+    return down
+
+
+def test_a_level_that_rises_lets_more_start_and_one_that_falls_fewer() -> None:
+    scheduler = under_way("a" * 60, jobs=99)
+    assert scheduler.running == START
+    host = scheduler.host_of(0)
+    for item in range(START):
+        answer(scheduler, item, 1.0)
+        scheduler.start(1.0)
+    assert scheduler.running == host.limit.level == 12
+    assert scheduler.refused(host, scheduler.ticket(START), 1.0, 1.0)
+    assert host.limit.level == 11
+    scheduler.finish(START)
+    assert scheduler.start(1.0) == []
+    answer(scheduler, START + 1, 1.0)
+    assert len(scheduler.start(1.0)) == 1
+
+
+def test_what_a_host_can_stand_is_remembered_when_nothing_is_asked_of_it() -> None:
+    scheduler = under_way("a")
+    host = scheduler.host_of(0)
+    scheduler.refused(host, scheduler.ticket(0), 0.0, 1.0)
+    level = host.limit.level
+    assert level < START
+    scheduler.finish(0)
+    assert not scheduler._hosts
+    for item in range(1, 20):
+        scheduler.add(item, "a")
+    assert len(scheduler.start(2.0)) == level
+    assert scheduler.host_of(1) is host
+
+
+def test_a_ticket_tells_whether_its_item_was_tried_before() -> None:
+    scheduler = under_way("a")
+    assert scheduler.ticket(0) == (0, 0.0, False)
+    scheduler.finish(0)
+    scheduler.add(0, "b", not_before=1.0)
+    scheduler.add(1, "b")
+    assert scheduler.start(1.0) == [0, 1]
+    assert scheduler.ticket(0).again
+    assert not scheduler.ticket(1).again
+    assert not scheduler._again
+
+
+def test_a_host_that_lets_nobody_in_is_left_alone_and_then_counts_as_down() -> None:
+    scheduler = under_way("aaaa", per_host=1)
+    now = 0.0
+    for item, wait in ((0, 0.5), (1, 1.0)):
+        assert not unreached(scheduler, item, now)
+        assert scheduler.start(now + wait - 0.01) == []
+        now += wait
+        assert scheduler.start(now) == [item + 1]
+    assert unreached(scheduler, 2, now)
+    assert scheduler.start(now) == [3], "to be told at once that it is in vain"
+    assert scheduler.down(3, now) == 3
+    assert scheduler.down(3, now + 29) == 3
+    assert scheduler.down(3, now + 31) == 0, "one may ask now and then"
+    assert scheduler.down(3, now + 31) == 3
+
+
+def test_a_host_that_is_away_for_a_while_may_be_asked_for_as_much_as_before() -> None:
+    scheduler = under_way("a" * START)
+    host = scheduler.host_of(0)
+    for item in range(START):
+        unreached(scheduler, item, 0.1)
+    assert (host.limit.level, host.limit.falls) == (START, 0)
+
+
+def test_a_host_that_lets_only_some_in_has_a_limit_and_is_not_down() -> None:
+    scheduler = under_way("a" * START)
+    host = scheduler.host_of(0)
+    for item in range(3, START):
+        unreached(scheduler, item, 0.1)
+    assert 3 <= host.limit.level < START
+    assert host.limit.falls == 1
+    for number in range(20):
+        now = 100.0 * (number + 1)
+        scheduler.add(100 + number, "a")
+        for item in scheduler.start(now):
+            assert not unreached(scheduler, item, now), "others are in there"
+    assert scheduler.running == 3
+
+
+def test_bytes_that_arrive_show_that_a_host_is_there() -> None:
+    scheduler = under_way("aaa")
+    host = scheduler.host_of(0)
+    unreached(scheduler, 0, 0.1, silent=True)
+    assert host.health.tries == 1
+    scheduler.flowed(0.5, {"a": 1000, "nobody's": 5})
+    assert host.health.tries == 0
+    unreached(scheduler, 1, 0.6, silent=True)
+    scheduler.flowed(1.0, {"a": 1000})
+    assert host.health.tries == 1, "nothing new"
+
+
+def test_the_slots_of_a_host_that_is_down_are_not_lent() -> None:
+    scheduler = under_way("aaa")
+    assert scheduler.borrow("a", 0.0)
+    for item in (0, 1):
+        unreached(scheduler, item, 30.0, silent=True)
+    assert not scheduler.borrow("a", 30.0)
 
 
 # Borrowed slots

@@ -53,6 +53,11 @@ def kinds(done: Completed) -> dict[str, str | None]:
     return found
 
 
+def spread(urls: list[str]) -> list[str]:
+    """The same URLs at several hosts: to one that has not answered yet there are only a few requests at once."""
+    return [url.replace("127.0.0.1", f"h{number % 10}.localhost") for number, url in enumerate(urls)]
+
+
 def slow_fifty(server: f.FaultServer) -> list[str]:
     """Fifty URLs: ten good pictures, ten small and thirty large ones that stop half-way."""
     urls = [server.route(f"/good-{number}.jpg", f.ok(samples.picture(number, 9000))) for number in range(10)]
@@ -61,7 +66,7 @@ def slow_fifty(server: f.FaultServer) -> list[str]:
         kept = f.stalled(LARGE, 1_500_000, etag='"v1"', accept_ranges="bytes")
         lost = f.stalled(LARGE, 1_500_000)
         urls.append(server.route(f"/large-{number}.jpg", kept if number % 2 else lost))
-    return urls
+    return spread(urls)
 
 
 @contextmanager
@@ -240,7 +245,7 @@ def test_nothing_is_asked_for_after_the_signal_by_what_waited_for_its_name(
 def test_a_signal_ends_a_run_whose_output_nobody_reads(
     faults: f.FaultServer, tmp_path: Path, number: signal.Signals, stream: str
 ) -> None:
-    most = 3000
+    most = 20_000
     (tmp_path / "urls.txt").write_text("".join(faults.url(f"/{'x' * 100}{index}.jpg\n") for index in range(most)))
     arguments = command(["--json" if stream == "stdout" else "-v", "--failed", "failed.txt", "urls.txt"])
     reader, writer = os.pipe()
@@ -279,7 +284,8 @@ def test_a_second_signal_leaves_no_temporary_file(faults: f.FaultServer, ca: Aut
     temporary.mkdir()
     bad = faults.route("/gone.jpg", f.status(404))
     faults.otherwise(f.hold)
-    urls = [bad, *(faults.url(f"/{index}.jpg").replace("//", "//me:s3cret@") for index in range(20))]
+    held = spread([faults.url(f"/{index}.jpg") for index in range(20)])
+    urls = [bad, *(url.replace("//", "//me:s3cret@") for url in held)]
     options = ("--json", "-o", "out", "--failed", "failed.txt", "--cacert", ca.file)
     with start_gdl(*options, *urls, cwd=tmp_path, env={"TMPDIR": str(temporary)}) as running:
         faults.wait_for_requests(10)

@@ -19,6 +19,7 @@ from downloader.context import Context, Name
 from downloader.items import Address, Item, Listener, Running, Tally
 from downloader.options import Options
 from downloader.retry import PATIENCE
+from downloader.schedule import Host
 from downloader.slots import Help, Slots
 from downloader.transport import Transport
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(60)
 A, B = "http://a:80", "http://b:80"
 FAR = 3600.0
+MIB = 1024 * 1024
 PASSING = 0.1
 LONGER = 0.6
 """Seconds in which even a slow machine comes to its next line."""
@@ -316,6 +318,56 @@ def test_closed_slots_ring_no_more_and_may_be_closed_again(desk: Desk) -> None:
     waiting.kill()
 
 
+# What is told of hosts
+
+
+def test_who_is_told_of_a_change_may_wait_and_hears_of_a_burst_once() -> None:
+    told: list[str] = []
+
+    def note(line: str) -> None:
+        gevent.sleep(0)  # as for a reader that is behind
+        told.append(line)
+        heard.set()
+
+    heard = Event()
+    options = Options(jobs=8)
+    with closing(Slots(options, lambda _: True, note=note)) as slots:
+        for index in range(8):
+            slots.add(index, A)
+        host = slots.host(0)
+        for index in range(8):
+            slots.refused(host, slots.ticket(index), None)
+            slots.finish(index)
+        slots.add(8, B)
+        assert heard.wait(30)
+        assert told == ["a: 4 at once: it refused more"]
+        assert slots.found() == ["a: asked to slow down once"]
+
+
+def test_what_is_untold_at_the_end_is_told_then() -> None:
+    told: list[str] = []
+    slots = Slots(Options(jobs=8), lambda _: True, note=told.append)
+    slots.add(0, A)
+    slots.refused(slots.host(0), slots.ticket(0), None)
+    slots.close()
+    slots.close()
+    assert told == ["a: 4 at once: it refused more"]
+
+
+def test_a_host_that_is_down_is_warned_of_and_that_it_answers_again_is_noted() -> None:
+    told: list[str] = []
+    with closing(Slots(Options(jobs=8), lambda _: True, note=told.append, warn=told.append)) as slots:
+        slots.add(0, A)
+        host, ticket = slots.host(0), slots.ticket(0)
+        assert [slots.unreachable(host, ticket, "nothing came for 30 s", silent=True) for _ in range(3)] == [0, 2, 3]
+        slots.answered(host, ticket, 0.1, 1)
+        slots.answered(host, ticket, 0.1, 1)
+        assert told == ["a is down: gave up after 2 tries: nothing came for 30 s", "a answers again"]
+        (line,) = slots.found()
+        assert line.endswith("; was down (nothing came for 30 s), then answered again")
+        slots.finish(0)
+
+
 # One item's slots and tries
 
 
@@ -432,28 +484,104 @@ def test_a_host_that_may_not_be_asked_for_too_long_is_not_asked(work: Work, faul
     work.assert_nothing_left()
 
 
+class Film:
+    """A large file of an item with a slot."""
+
+    host = A
+    left = 100 * MIB
+    received = 0
+    transfers = 1
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+
+    def help(self) -> bool:
+        if not self._slots.borrow(A):
+            return False
+        self.transfers += 1
+        return True
+
+    def do_without_help(self) -> None:
+        self.transfers = 1
+
+
+def help_of(desk: Desk, host: str) -> Help:
+    help_ = Help(desk.slots, Running(Item(Address(f"{A}/a.jpg")), started=0.0, name="a"))
+    help_.host = Host(host, 9)
+    return help_
+
+
 def test_a_refusal_holds_the_host_that_was_asked_and_the_one_it_led_to(work: Work) -> None:
-    help_ = Help(work.desk.slots, work.context)
-    help_.url = f"{A}/a.jpg"
+    help_ = help_of(work.desk, A)
     refusal = errors.StatusError("HTTP 503", status=503)
     help_.refused(refusal, f"{B}/b.jpg")
-    assert work.heard.notes == []
+    assert work.desk.slots.found() == []
     refusal.retry_after = FAR
     help_.refused(refusal, f"{B}/b.jpg")
-    assert sorted(note.partition(" ")[0] for note in work.heard.notes) == [A, B]
+    assert sorted(work.desk.slots.found()) == [
+        "a: wants to be left alone for 1h00m",
+        "b: wants to be left alone for 1h00m",
+    ]
     for index, host in enumerate((A, B, "http://c:80")):
         work.desk.slots.add(index, host)
         assert (work.desk.slots.closed_for(index) > PATIENCE) is (host in (A, B))
         work.desk.slots.finish(index)
 
 
-def test_help_borrows_from_the_host_that_is_asked_in_this_try(open_desk: OpenDesk, work: Work) -> None:
+def test_slots_to_spare_are_offered_when_the_list_has_come_to_its_end(open_desk: OpenDesk) -> None:
+    desk = open_desk(jobs=3)
+    desk.slots.add(1, A)
+    film = Film(desk.slots)
+    desk.slots.tail.add(film)
+    for now in range(4):
+        film.received += MIB
+        desk.slots.tail.look(float(now))
+    desk.slots.pump()
+    assert film.transfers == 1, "more items may come"
+    desk.slots.add(2, B)
+    desk.slots.end_of_list()
+    assert film.transfers == 2
+    desk.slots.add(3, B)
+    desk.slots.give_back(A)
+    film.transfers = 1
+    assert desk.started == [1, 2, 3], "items come first"
+    desk.slots.finish(3)
+    assert film.transfers == 2
+    desk.slots.stop()
+    desk.slots.give_back(A)
+
+
+def test_bytes_of_ranges_that_have_ended_are_counted_once(work: Work) -> None:
+    desk = work.desk
+    desk.slots.add(1, A)
+    help_ = help_of(desk, A)
+    help_.host = host = desk.slots.host(1)
+    running = help_._running
+    running.received = 5000
+    ticket = help_.begin()
+    help_.answered(ticket, 0.1, 3000)
+    assert (host.answers, host.received + running.received - running.counted) == (1, 5000)
+    help_.failed(ticket, errors.BodyError("cut short"))
+    assert (host.answers, host.received + running.received - running.counted) == (2, 5000)
+
+
+def test_a_burst_of_refused_helpers_is_one_signal(work: Work) -> None:
+    desk = work.desk
+    desk.slots.add(1, A)
+    help_ = help_of(desk, A)
+    help_.host = host = desk.slots.host(1)
+    tickets = [help_.begin() for _ in range(7)]
+    for ticket in tickets:
+        help_.failed(ticket, errors.StatusError("HTTP 503", status=503))
+    assert host.limit.falls == 1
+
+
+def test_help_borrows_from_the_host_that_is_asked_in_this_try(open_desk: OpenDesk) -> None:
     desk = open_desk(jobs=9, per_host=2)
     desk.slots.add(1, A)
-    help_ = Help(desk.slots, work.context)
-    help_.url = f"{B}/a.jpg"
+    help_ = help_of(desk, B)
     assert not help_.borrow()
-    help_.url = f"{A}/a.jpg"
+    help_.host = desk.slots.host(1)
     assert help_.borrow()
     assert not help_.borrow()
     help_.give_back()

@@ -287,8 +287,11 @@ def test_a_helper_that_gets_something_else_harms_nothing(faults: f.FaultServer, 
         return respond
 
     urls = [faults.route(f"/{name}.mp4", first_is_wrong(films[name], response)) for name, response in wrong.items()]
-    done = gdl("--json", "--split", "2", "-j", "40", "--retries", "2", "-o", "out", *urls)
-    problems = {result["url"]: (result["status"], result["reason"]) for result in done.results}
+    problems: dict[str, tuple[str, str]] = {}
+    # So few at once that a host of which nothing is known lets all be helped.
+    for batch in (urls[at : at + 4] for at in range(0, len(urls), 4)):
+        done = gdl("--json", "--split", "2", "--retries", "2", "-o", "out", *batch)
+        problems |= {result["url"]: (result["status"], result["reason"]) for result in done.results}
     assert [problem for problem in problems.values() if problem[0] != "saved"] == []
     assert [name for name in wrong if (tmp_path / f"out/{name}.mp4").read_bytes() != A] == []
     assert files(tmp_path / "out") == sorted(f"{name}.mp4" for name in wrong)

@@ -80,8 +80,10 @@ def make() -> Iterator[MakeTransport]:
 
 def get(transport: Transport, url: str, **more: Any) -> Collected:
     got = Collected()
-    head = transport.perform(Request(url, **more), got)
-    assert got.heads == [head]
+    reply = transport.perform(Request(url, **more), got)
+    assert got.heads == [reply.head]
+    assert 0 <= reply.waited <= reply.took
+    assert reply.size == len(got.body)
     return got
 
 
@@ -377,7 +379,7 @@ def test_hundreds_of_exchanges_go_on_at_once(make: MakeTransport, faults: f.Faul
     client = make(jobs=count, spare=64, timeout=60.0)
     got = [answer.body for answer in in_parallel([partial(get, client, url) for url in bodies])]
     assert got == list(bodies.values())
-    assert len(client._handles._reset) + len(client._handles._plain) <= 64
+    assert len(client._handles) <= 64
     assert not client._active
     eventually(lambda: not client._watchers, "the end of all watchers")
 
@@ -419,7 +421,7 @@ def test_nothing_is_left_of_an_exchange_that_is_over(make: MakeTransport, faults
     url = faults.route("/a", f.ok(BODY))
     in_parallel([partial(get, client, url)] * 10)
     assert not client._active
-    assert len(client._handles._reset) + len(client._handles._plain) == 1
+    assert len(client._handles) == 1
     eventually(lambda: not client._watchers, "the end of all watchers")
 
 

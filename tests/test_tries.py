@@ -428,3 +428,57 @@ def test_a_file_makes_no_more_headway_than_it_has_mebibytes(earlier: int, left: 
         made += headway.progressed
         assert headway.bound(FIRST) is kept
     assert made <= max(0, max((there for there, _ in left), default=0) - earlier) // RESUME_FROM
+
+
+# A host that has too much to do.
+
+
+def before(error: errors.ItemError, *, left: int = 2, addresses: int = 1, at: int = 0) -> Tries:
+    """The tries of an item before ``error``, of which ``left`` are left and so many addresses were asked."""
+    tries = Tries.first(addresses, left)
+    for _ in range(at):
+        tries = after(tries, error)
+    return tries
+
+
+@pytest.mark.parametrize(
+    ("error", "addresses", "at", "free", "left", "address"),
+    [
+        # It is the host's fault: no retry is used up, and the same address is asked.
+        (refusal(), 1, 0, True, 2, 0),
+        (refusal(5), 1, 0, True, 2, 0),
+        (errors.ConnectError("x"), 1, 0, True, 2, 0),
+        # It may be the item's own.
+        (refusal(), 1, 0, False, 1, 0),
+        (refusal(5), 1, 0, False, 1, 0),
+        # There are other addresses first.
+        (refusal(5), 3, 0, True, 2, 1),
+        (refusal(5), 3, 1, True, 2, 2),
+        (refusal(5), 3, 2, True, 2, 2),
+        (refusal(5), 3, 2, False, 1, 0),
+        # Our own failures are no host's.
+        (errors.FileLost("x"), 1, 0, True, 1, 0),
+    ],
+)
+def test_a_busy_host_uses_up_no_retry(
+    error: errors.ItemError, addresses: int, at: int, free: bool, left: int, address: int
+) -> None:
+    tries = before(error, addresses=addresses, at=at)
+    step = tries.next(error, progressed=False, bound=False, jitter=0.5, free=free)
+    assert step is not None
+    assert (step[0].left, step[0].address, step[0].attempt) == (left, address, at + 2)
+
+
+@pytest.mark.parametrize(
+    "error", [missing(), refusal(PATIENCE + 1), errors.DeadlineExceeded("x"), errors.NotMedia("x")]
+)
+def test_what_never_helps_is_not_tried_for_free(error: errors.ItemError) -> None:
+    assert Tries.first(1, 5).next(error, progressed=False, bound=False, jitter=0.5, free=True) is None
+
+
+@given(jitter=st.floats(0, 1), waits=st.integers(0, 50))
+def test_a_free_try_waits_for_the_host_alone_or_for_a_first_backoff(jitter: float, waits: int) -> None:
+    tries = Tries(0, waits=waits)
+    for error, delay in ((refusal(7), 0.0), (refusal(), backoff(1, jitter))):
+        step = tries.next(error, progressed=False, bound=False, jitter=jitter, free=True)
+        assert step == (Tries(0, attempt=2, waits=waits), delay)

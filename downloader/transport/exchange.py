@@ -12,6 +12,8 @@ from downloader.responses import Head
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from downloader.transport.throttle import Flow
+
 
 USEFUL = 100
 """Bytes per second of body, on average over ``--timeout``, below which an exchange counts as silent."""
@@ -45,15 +47,17 @@ class Exchange:
     __slots__ = (
         "_mark",
         "_quiet",
-        "_received",
         "_stage",
         "_wanted",
         "begun",
         "complete",
         "excess",
         "failure",
+        "held",
         "kept",
         "lines",
+        "paced",
+        "received",
         "receiver",
         "waiter",
         "write",
@@ -73,7 +77,12 @@ class Exchange:
         """Whether libcurl has seen the response to its end."""
         self.kept = False
         """Whether the connection was still open then."""
-        self._received = 0
+        self.received = 0
+        """Bytes of body so far."""
+        self.paced: Flow | None = None
+        """The share of ``--limit-rate``, where there is one."""
+        self.held = False
+        """Whether that has held it back since the last `look`."""
         self._stage = _ASKING
         self._mark = 0
         self._quiet = 0
@@ -81,7 +90,7 @@ class Exchange:
 
     def on_data(self, chunk: bytes) -> int | None:
         """Take body bytes from libcurl; -1 tells it to stop because of `failure`."""
-        self._received += len(chunk)
+        self.received += len(chunk)
         try:
             if self.begun is None:
                 self._begin(self.lines)
@@ -105,7 +114,7 @@ class Exchange:
     @property
     def long(self) -> bool:
         """Whether the body was too long for libcurl's log to tell of a surplus."""
-        return self._received > HEARD
+        return self.received > HEARD
 
     @property
     def settled(self) -> bool:
@@ -121,18 +130,20 @@ class Exchange:
         """Return how many looks in a row have found too little; `LOOKS` of them are a silence.
 
         Too little is: no header line since the request was ``sent`` (before that libcurl's own watch applies), no
-        complete final header since the first line, fewer than ``useful`` body bytes since that.
+        complete final header since the first line, fewer than ``useful`` body bytes since that. What ``--limit-rate``
+        holds back is not silent.
         """
         stage = self._reached(sent=sent)
-        if stage != self._stage or stage == _ASKING or self._received - self._mark >= useful:
-            self._stage, self._mark, self._quiet = stage, self._received, 0
+        if stage != self._stage or stage == _ASKING or self.held or self.received - self._mark >= useful:
+            self.held = self.paced is not None and self.paced.waits
+            self._stage, self._mark, self._quiet = stage, self.received, 0
         else:
             self._quiet += 1
         return self._quiet
 
     def silence(self, timeout: float) -> TimedOut:
         """Return the error for what `look` has found too little of for ``timeout`` seconds."""
-        came = self._received - self._mark
+        came = self.received - self._mark
         if self._stage == _HEADER:
             return TimedOut(f"no complete header came in {timeout:g} s")
         return TimedOut(f"only {came:,} bytes came in {timeout:g} s" if came else f"nothing came for {timeout:g} s")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pycurl
 
 from downloader.errors import UsageError
+from downloader.transport.lookups import CACHED
 
 if TYPE_CHECKING:
     from downloader.options import Options
@@ -17,8 +18,13 @@ LEAST_LIBCURL = (8, 3, 0)
 BROKEN_LIBCURL = frozenset({(8, 20, 0)})
 """Releases that spin on their wake-up descriptor."""
 
+LEAST_FOR_PAUSES = (8, 14, 0)
+"""Older ones have HTTP/2 stall behind a pause."""
+
 BUFFER = 256 * 1024
 """Receive buffer in bytes: fewer, larger chunks mean less Python per byte."""
+LEAST_BUFFER = 1024
+"""The smallest that libcurl takes."""
 
 # Part of libcurl's ABI, not named by pycurl: CURLOPT_SUPPRESS_CONNECT_HEADERS and CURLOPT_QUICK_EXIT.
 _SUPPRESS_CONNECT_HEADERS = 265
@@ -33,13 +39,23 @@ _HTTP_VERSIONS = {
 }
 
 
-def check_libcurl() -> None:
-    """Raise `UsageError` when the installed libcurl cannot do the work."""
+def check_libcurl(*, pauses: bool = False) -> None:
+    """Raise `UsageError` when the installed libcurl cannot do the work. ``pauses``: transfers will be paused."""
     text = pycurl.version_info()[1]
     version = tuple(int(part) for part in text.split("-")[0].split(".")[:3])
     if version < LEAST_LIBCURL or version in BROKEN_LIBCURL:
         least = ".".join(map(str, LEAST_LIBCURL))
         raise UsageError(f"libcurl {text} cannot be used; install a pycurl with libcurl {least} or newer")
+    if pauses and version < LEAST_FOR_PAUSES:
+        least = ".".join(map(str, LEAST_FOR_PAUSES))
+        raise UsageError(f"--limit-rate needs libcurl {least} or newer, this is {text}")
+
+
+def buffer_size(options: Options) -> int:
+    """Return the bytes a transfer receives at once: with ``--limit-rate``, a hundredth of a second's worth."""
+    if options.limit_rate is None:
+        return BUFFER
+    return max(LEAST_BUFFER, min(options.limit_rate // 100, BUFFER))
 
 
 class Handles:
@@ -47,36 +63,43 @@ class Handles:
 
     A handle that has only ever had the run's own options and a URL is *plain*: the next plain request needs no more
     than another URL. Every other one is reset before it is used again. ``spare`` bounds how many are kept. ``direct``
-    is for no proxy, not even the environment's.
+    is for no proxy, not even the environment's. ``pipewait`` is for requests that wait for a connection under way
+    rather than open another, if it may turn out to be one they can share.
     """
 
     def __init__(self, options: Options, cainfo: str, *, spare: int, direct: bool = False) -> None:
-        check_libcurl()
+        check_libcurl(pauses=options.limit_rate is not None)
         self._base = _base_options(options, cainfo, direct=direct)
         self._user_agent = options.user_agent
         self._referer = options.referer
         self._spare = spare
         self._reset: list[Any] = []
-        self._plain: list[Any] = []
+        self._plain: tuple[list[Any], list[Any]] = ([], [])  # indexed by pipewait
         self._closed = False
 
     def is_plain(self, request: Request) -> bool:
         """Whether only the URL tells ``request`` from others of the run."""
         return request.plain and request.user_agent == self._user_agent and request.referer == self._referer
 
-    def take(self, *, plain: bool) -> Any:
+    def __len__(self) -> int:
+        """How many idle ones are kept."""
+        return len(self._reset) + len(self._plain[0]) + len(self._plain[1])
+
+    def take(self, *, plain: bool, pipewait: bool) -> Any:
         """Return a handle with the options of the run."""
-        if plain and self._plain:
-            return self._plain.pop()
+        if plain and self._plain[pipewait]:
+            return self._plain[pipewait].pop()
         if self._reset:
             easy = self._reset.pop()
-        elif self._plain:
-            easy = self._plain.pop()
+        elif idle := self._plain[0] or self._plain[1]:
+            easy = idle.pop()
             easy.reset()
         else:
             easy = pycurl.Curl()
         for option, value in self._base:
             easy.setopt(option, value)
+        if pipewait:
+            easy.setopt(pycurl.PIPEWAIT, 1)
         if plain:
             easy.setopt(pycurl.USERAGENT, _wire(self._user_agent))
             if self._referer is not None:
@@ -90,12 +113,12 @@ class Handles:
         else:
             _configure(easy, request)
 
-    def give_back(self, easy: Any, *, plain: bool) -> None:
+    def give_back(self, easy: Any, *, plain: bool, pipewait: bool) -> None:
         """Keep a handle for later, or close it."""
-        if self._closed or len(self._reset) + len(self._plain) >= self._spare:
+        if self._closed or len(self) >= self._spare:
             easy.close()
         elif plain:
-            self._plain.append(easy)
+            self._plain[pipewait].append(easy)
         else:
             easy.reset()
             self._reset.append(easy)
@@ -103,10 +126,10 @@ class Handles:
     def close(self) -> None:
         """Close what is idle; what is given back later is closed then. Idempotent."""
         self._closed = True
-        for easy in (*self._reset, *self._plain):
-            easy.close()
-        self._reset.clear()
-        self._plain.clear()
+        for idle in (self._reset, *self._plain):
+            for easy in idle:
+                easy.close()
+            idle.clear()
 
 
 def _base_options(options: Options, cainfo: str, *, direct: bool) -> list[tuple[int, Any]]:
@@ -115,7 +138,7 @@ def _base_options(options: Options, cainfo: str, *, direct: bool) -> list[tuple[
         (pycurl.NOSIGNAL, 1),
         (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
         (pycurl.HTTP_VERSION, _HTTP_VERSIONS[options.http_version]),
-        (pycurl.BUFFERSIZE, BUFFER),
+        (pycurl.BUFFERSIZE, buffer_size(options)),
         # Asks for the bytes as they are. What comes encoded all the same is undone by its receiver, which sees whether
         # it is complete; libcurl does not.
         (pycurl.ACCEPT_ENCODING, "identity"),
@@ -124,6 +147,7 @@ def _base_options(options: Options, cainfo: str, *, direct: bool) -> list[tuple[
         (pycurl.PROXY_CAINFO, cainfo),
         # A handle that is removed while its look-up runs must not wait for the resolver's thread.
         (_QUICK_EXIT, 1),
+        (pycurl.DNS_CACHE_TIMEOUT, CACHED),
         (pycurl.CONNECTTIMEOUT_MS, int(options.timeout * 1000) or 1),
         (pycurl.LOW_SPEED_LIMIT, 1),
         (pycurl.LOW_SPEED_TIME, max(1, round(options.timeout))),

@@ -40,12 +40,13 @@ _CLASSES: dict[int, type[errors.TransferError]] = {
 }
 
 _NOISE = re.compile(r" after \d+ ms(?=:|$)|: Could not connect to server")
+_SILENCE = re.compile(r"Operation too slow\b.* last (\d+) seconds")
 _TLS_HINT = "if you trust this server, add its certificate with --cacert FILE, or turn checks off with --insecure"
 
 
 def _plain(message: str) -> str:
     """Take the noise out of libcurl's sentence, and what looks like credentials."""
-    text = redact(_NOISE.sub("", message.strip().rstrip(".")))
+    text = redact(_SILENCE.sub(r"no answer for \1 s", _NOISE.sub("", message.strip().rstrip("."))))
     return text[:1].lower() + text[1:] if text.partition(" ")[0].istitle() else text
 
 

@@ -1,0 +1,110 @@
+"""libcurl's sockets and its timer as watchers of the hub.
+
+libcurl's callbacks only set watchers; what these see is handed to ``drive``, from the hub and never from inside
+libcurl.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pycurl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Watchers:
+    """Watch what ``multi`` asks for, and call ``drive(fd, events)`` when it is there."""
+
+    def __init__(self, multi: Any, loop: Any, drive: Callable[[int, int], None]) -> None:
+        self._multi = multi
+        self._loop = loop
+        self._drive = drive
+        self._sockets: dict[int, tuple[Any, int]] = {}
+        self._timer: Any = None
+        self._due = 0.0
+        self._kicked = False
+        self._closed = False
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+
+    def __len__(self) -> int:
+        """How many sockets are watched."""
+        return len(self._sockets)
+
+    def stop_timer(self) -> None:
+        """Watch no time any more, and nothing new."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+
+    def close(self) -> None:
+        """Watch nothing any more; to be called when libcurl is done with its sockets."""
+        self.stop_timer()
+        for watcher, _ in self._sockets.values():
+            watcher.stop()
+            watcher.close()
+        self._sockets.clear()
+
+    # Called by libcurl.
+
+    def _on_socket(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
+        known = self._sockets.get(fd)
+        if known is not None:
+            watcher, events = known
+            if events == what:
+                return
+            watcher.stop()
+            watcher.close()
+            del self._sockets[fd]
+        if what in (pycurl.POLL_IN, pycurl.POLL_OUT, pycurl.POLL_INOUT) and not self._closed:
+            # POLL_IN, POLL_OUT, CSELECT_IN, CSELECT_OUT and libev's READ, WRITE all are 1 and 2.
+            watcher = self._loop.io(fd, what)
+            self._sockets[fd] = watcher, what
+            watcher.start(self._on_ready, fd, pass_events=True)
+
+    def _on_timer(self, milliseconds: int) -> None:
+        if milliseconds < 0:
+            if self._timer is not None:
+                self._timer.close()
+                self._timer = None
+        elif milliseconds == 0:
+            # Deferred: libcurl must not be entered again from its own callback.
+            if not self._kicked and not self._closed:
+                self._kicked = True
+                self._loop.run_callback(self._on_kick)
+        elif not self._closed:
+            # A timer that fires too early costs one empty call; moving it each time costs more.
+            due = self._loop.now() + milliseconds / 1000
+            if self._timer is not None:
+                if self._due <= due:
+                    return
+                self._timer.close()
+            self._arm(due)
+
+    # Called by the hub.
+
+    def _arm(self, due: float) -> None:
+        self._due = due
+        self._timer = self._loop.timer(max(0.0, due - self._loop.now()))
+        self._timer.start(self._on_due)
+
+    def _on_due(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        self._drive(pycurl.SOCKET_TIMEOUT, 0)
+        if self._timer is None and not self._closed:
+            # libcurl repeats its timer only when it changes: keep the one it believes in.
+            milliseconds = self._multi.timeout()
+            if milliseconds >= 0:
+                self._arm(self._loop.now() + max(milliseconds, 1) / 1000)
+
+    def _on_kick(self) -> None:
+        self._kicked = False
+        self._drive(pycurl.SOCKET_TIMEOUT, 0)
+
+    def _on_ready(self, events: int, fd: int) -> None:
+        self._drive(fd, events)
