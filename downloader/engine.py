@@ -179,8 +179,10 @@ class Engine:
 
     def _look_ahead(self) -> None:
         """Read further: there are slots that none of the items read so far can use."""
+        if self._live <= self._low:
+            return
         most = MOST_AHEAD if self._slots.several else MOST_OF_ONE
-        if self._low < self._live and self._window < most:
+        if self._window < most:
             self._set_window(min(most, 2 * self._window))
             self._room.set()
 
