@@ -87,7 +87,7 @@ class Attempts:
             left = slots.closed_for(index)
             if left:
                 raise errors.StatusError(f"not asked: the host wants to be left alone for {format_duration(left)}")
-            if slots.down(index) is not None:
+            if slots.down(index):
                 raise _given_up(host.health.tries, host.health.why)
             self.download.destination.check_beforehand()
             self.download.attempt(address, deadline)

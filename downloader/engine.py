@@ -187,12 +187,10 @@ class Engine:
             self._room.set()
 
     def _note(self, message: str) -> None:
-        for listener in self._listeners:
-            listener.noted(message)
+        self._context.note(message)
 
     def _warn(self, message: str) -> None:
-        for listener in self._listeners:
-            listener.warned(message)
+        self._context.warn(message)
 
     def _check_over(self) -> None:
         if self._fed and not self._live:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from heapq import heappop, heappush
-from itertools import count
+from itertools import chain, count
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -127,8 +127,7 @@ class Scheduler:
 
     def hosts(self) -> Iterator[Host]:
         """Give the hosts of which something is known, those with nothing to do first."""
-        yield from self._known.values()
-        yield from self._hosts.values()
+        return chain(self._known.values(), self._hosts.values())
 
     def host_of(self, item: int) -> Host:
         """Return the host of a running item."""
@@ -278,8 +277,9 @@ class Scheduler:
 
     def next_time(self) -> float | None:
         """Return when a wait ends, or None where nothing waits for the clock."""
-        times = [heap[0][0] for heap in (self._delayed, self._holds) if heap]
-        return min(times, default=None)
+        if not self._delayed and not self._holds:
+            return None
+        return min(heap[0][0] for heap in (self._delayed, self._holds) if heap)
 
     def drain(self) -> list[int]:
         """Take out and return everything that holds no slot, queued and delayed, in no particular order."""

@@ -133,24 +133,22 @@ class Slots:
 
     def answered(self, host: Host, ticket: Ticket, took: float | None, size: int) -> None:
         """The host has answered within ``took`` seconds (None: unknown) with ``size`` bytes."""
-        epoch, down = host.limit.epoch, host.health.probe_at is not None
+        epoch = host.limit.epoch
+        self.heard(host)
         self._scheduler.answered(host, ticket, time.monotonic(), took, size)
         if host.limit.epoch != epoch:
             self._tell(host)
-        if down:
-            self.troubles.back(host.name)
 
     def refused(self, host: Host, ticket: Ticket, pause: float | None) -> bool:
         """The host has refused a request, as `schedule.Scheduler.refused`."""
-        epoch, falls, down = host.limit.epoch, host.limit.falls, host.health.probe_at is not None
+        epoch, falls = host.limit.epoch, host.limit.falls
+        self.heard(host)
         now = time.monotonic()
         counts = self._scheduler.refused(host, ticket, now, pause)
         if host.limit.epoch != epoch:
             self._untold[host.name] = host
         if host.limit.falls != falls or host.name in self._untold:
             self.troubles.slowed(host.name, now, host.limit.level, host.limit.falls - falls)
-        if down:
-            self.troubles.back(host.name)
         return counts
 
     def unreachable(self, host: Host, ticket: Ticket, reason: str, *, silent: bool) -> int:
@@ -167,9 +165,9 @@ class Slots:
             self.troubles.held(host.name, now, host.held_until, reason)
         return host.health.tries if down else 0
 
-    def down(self, index: int) -> Host | None:
-        """Return the host of an item that holds a slot if it is not to be asked now, because it is down."""
-        return self._scheduler.host_of(index) if self._scheduler.down(index, time.monotonic()) else None
+    def down(self, index: int) -> bool:
+        """Tell whether the host of an item that holds a slot is not to be asked now, because it is down."""
+        return self._scheduler.down(index, time.monotonic()) > 0
 
     def _tell_untold(self, slow: Sequence[str] = ()) -> None:
         for name in slow:
@@ -185,14 +183,15 @@ class Slots:
     def _tick(self) -> None:
         """Have the scheduler know what long transfers bring."""
         received: dict[str, int] = {}
+        before: dict[Host, int] = {}
         for index, running in self._transfers.items():
-            name = self._scheduler.host_of(index).name
+            host = self._scheduler.host_of(index)
+            before[host] = host.limit.epoch
             # The ranges of a split file that have ended are known already.
-            received[name] = received.get(name, 0) + running.received - running.resumed - running.counted
-        before = [(host, host.limit.epoch) for host in self._scheduler.hosts() if host.name in received]
+            received[host.name] = received.get(host.name, 0) + running.received - running.resumed - running.counted
         now = time.monotonic()
         self._scheduler.flowed(now, received)
-        for host, epoch in before:
+        for host, epoch in before.items():
             if host.limit.epoch != epoch:
                 self._untold[host.name] = host
         slow = self.tail.look(now)

@@ -227,15 +227,21 @@ def test_a_name_is_looked_up_once_for_many_requests_at_once(
     assert lookups(log) == {"www.test": 1}
 
 
+def list_names(nginx: StartNginx, folder: Path, count: int) -> list[str]:
+    """Write ``urls.txt`` with a picture at each of so many names of one server; return the names."""
+    (folder / "site").mkdir()
+    (folder / "site" / "a.jpg").write_bytes(PICTURE)
+    server = nginx(folder / "site")
+    names = [f"www{number}.test" for number in range(count)]
+    (folder / "urls.txt").write_text("".join(server.http("/a.jpg", name) + f" {name}.jpg\n" for name in names))
+    return names
+
+
 def test_many_names_are_looked_up_a_few_at_once(
     gdl: RunGdl, resolver: Resolver, nginx: StartNginx, tmp_path: Path
 ) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "a.jpg").write_bytes(PICTURE)
-    server = nginx(tmp_path / "site")
     log = tmp_path / "lookups"
-    names = [f"www{number}.test" for number in range(500)]
-    (tmp_path / "urls.txt").write_text("".join(server.http("/a.jpg", name) + f" {name}.jpg\n" for name in names))
+    names = list_names(nginx, tmp_path, 500)
     done = gdl("--json", "-j", "200", "-o", "out", "urls.txt", env=resolver.environment(log, delay=20))
     assert outcomes(done) == {"saved": 500}, done.stderr
     assert lookups(log) == dict.fromkeys(names, 1)
@@ -243,12 +249,8 @@ def test_many_names_are_looked_up_a_few_at_once(
 
 
 def test_thousands_of_names_all_arrive(gdl: RunGdl, resolver: Resolver, nginx: StartNginx, tmp_path: Path) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "a.jpg").write_bytes(PICTURE)
-    server = nginx(tmp_path / "site")
     log = tmp_path / "lookups"
-    names = [f"www{number}.test" for number in range(2000)]
-    (tmp_path / "urls.txt").write_text("".join(server.http("/a.jpg", name) + f" {name}.jpg\n" for name in names))
+    names = list_names(nginx, tmp_path, 2000)
     done = gdl("--json", "-j", "256", "-o", "out", "urls.txt", env=resolver.environment(log))
     assert outcomes(done) == {"saved": 2000}, done.stderr
     assert lookups(log) == dict.fromkeys(names, 1)

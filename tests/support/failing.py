@@ -8,12 +8,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from support.processes import find_program
+from support.processes import build_library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,10 +84,7 @@ class Failing:
 
 def build_failing(folder: Path) -> Failing:
     """Compile it. Without a compiler the test is skipped; with ``CI`` in the environment it fails."""
-    library = folder / "failing.so"
-    compiler = find_program("cc")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)
-    return Failing(library)
+    return Failing(build_library(SOURCE, folder))
 
 
 def read_calls(log: Path) -> list[Call]:

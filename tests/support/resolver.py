@@ -7,11 +7,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import Counter
 from pathlib import Path
 
-from support.processes import find_program
+from support.processes import build_library
 
 SOURCE = Path(__file__).with_suffix(".c")
 
@@ -29,10 +28,7 @@ class Resolver:
 
 def build_resolver(folder: Path) -> Resolver:
     """Compile it. Without a compiler the test is skipped; with ``CI`` in the environment it fails."""
-    library = folder / "resolver.so"
-    compiler = find_program("cc")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)
-    return Resolver(library)
+    return Resolver(build_library(SOURCE, folder))
 
 
 def lookups(log: Path) -> Counter[str]:
