@@ -19,7 +19,7 @@ import gevent
 from gevent.event import Event
 
 from downloader import errors, resume, verdict
-from downloader.bodies import Enough, late
+from downloader.bodies import Enough
 from downloader.fetch import Misfit, RangeFetch
 from downloader.files import boot_id
 from downloader.segments import MIN_PIECE, Piece, Segments, worth
@@ -311,8 +311,7 @@ class Assembly:
             except errors.TransferError as error:
                 with suppress(Enough):
                     fetch.gatherer.flush()
-                if isinstance(error, errors.TimedOut) and source.over:
-                    raise late(context.options.max_time) from error
+                source.check(error, context.options.max_time)
                 heard = not isinstance(error, Unheard)  # else its range has said the same as its length
                 if heard and (fetch.answer is None or isinstance(fetch.answer, verdict.Continue)):
                     raise

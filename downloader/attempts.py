@@ -16,7 +16,7 @@ from downloader.tries import Tries
 if TYPE_CHECKING:
     from downloader.context import Context, Name
     from downloader.items import Running, Saved, Tally
-    from downloader.schedule import Host
+    from downloader.schedule import Ticket
     from downloader.slots import Slots
 
 FREE_REFUSALS = 20
@@ -79,50 +79,50 @@ class Attempts:
         slots, index, running = self._slots, self._item.index, self._running
         address = self._addresses[self._tries.address]
         running.attempts = self._tries.attempt
-        running.restart()
         self._shown[index] = running
-        self._help.host = host = slots.host(index)
+        ticket = slots.ticket(index)
+        self._help.host = host = ticket.host
         self._help.heard_of = False
         try:
-            left = slots.closed_for(index)
+            left = slots.closed_for(host)
             if left:
                 raise errors.StatusError(f"not asked: the host wants to be left alone for {format_duration(left)}")
-            if slots.down(index):
+            if not (host.health.well or host.health.may_ask(time.monotonic())):
                 raise _given_up(host.health.tries, host.health.why)
             self.download.destination.check_beforehand()
             self.download.attempt(address, deadline)
         except errors.ItemError as error:
-            failure = self._tell(error, host)
+            failure = self._tell(error, ticket)
             self._help.refused(failure, self.download.progress.final_url)  # before its slot goes to the next one
             return failure
         else:
             reply = self.download.reply
             rest = running.received - running.resumed - running.counted
             took, size = (None, max(0, rest)) if reply is None else (reply.took, reply.size)
-            slots.answered(host, slots.ticket(index), took, size)
+            slots.answered(ticket, took, size)
         finally:
             del self._shown[index]
             self._tally.received += running.received - running.resumed
             slots.finish(index)
         return None
 
-    def _tell(self, error: errors.ItemError, host: Host) -> errors.ItemError:
+    def _tell(self, error: errors.ItemError, ticket: Ticket) -> errors.ItemError:
         """Have the host's failure count, and return what it is for the item."""
-        slots, ticket = self._slots, self._slots.ticket(self._item.index)
+        slots, host = self._slots, ticket.host
         self._free = False
         outcome = outcomes.of(error, heard=self._help.heard_of)
         if outcome is Outcome.ANSWERED:
             reply = self.download.reply
-            slots.answered(host, ticket, None if reply is None else reply.took, 0)
+            slots.answered(ticket, None if reply is None else reply.took, 0)
         elif outcome is Outcome.REFUSED:
             self._refusals += 1
             goes_on = host.running > 1 or host.answers > self._answers
             self._answers = host.answers
-            counts = slots.refused(host, ticket, error.retry_after)
+            counts = slots.refused(ticket, error.retry_after)
             most = FREE_REFUSALS if self._context.options.retries else 0
             self._free = counts and goes_on and self._refusals <= most
         elif outcome is not Outcome.NOTHING:
-            tries = slots.unreachable(host, ticket, str(error), silent=outcome is Outcome.SILENT)
+            tries = slots.unreachable(ticket, str(error), silent=outcome is Outcome.SILENT)
             if tries:
                 return _given_up(tries, str(error))
         return error
@@ -150,6 +150,7 @@ class Attempts:
             self._slots.wait(item.index, urls.host_key(self._addresses[tries.address].url), delay)
         finally:
             self._tally.waiting -= 1
+        self._running.restart()
 
     def _told(self, failure: errors.ItemError, *, last: bool = False) -> errors.ItemError:
         """Say whose failure it is where there are several addresses; the ``last`` was not the only one."""

@@ -81,10 +81,12 @@ class Source:
             item, self.address, options, cookies=context.cookies, deadline=self.left(options.max_time), ask=ask
         )
 
-    @property
-    def over(self) -> bool:
-        """Whether the deadline has come, as far as libcurl's clock can be trusted."""
-        return self.deadline is not None and time.monotonic() >= self.deadline - 0.01
+    def check(self, error: errors.TransferError, most: float | None) -> None:
+        """Raise `errors.DeadlineExceeded` where an exchange has failed with ``error`` because that has come."""
+        # As far as libcurl's clock can be trusted.
+        over = self.deadline is not None and time.monotonic() >= self.deadline - 0.01
+        if over and isinstance(error, errors.TimedOut):
+            raise late(most) from error
 
     def left(self, most: float | None) -> float | None:
         """Return the seconds until the deadline, ``most`` after the start; raises `errors.DeadlineExceeded` after."""

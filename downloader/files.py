@@ -6,7 +6,6 @@ reservation of the name otherwise. What may take long (waiting for the disk) run
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import time
@@ -192,24 +191,31 @@ def _without_inodes(folder: str) -> bool:
     return bool(found.f_files) and not found.f_favail
 
 
-def _renameat2() -> ctypes._NamedFuncPointer | None:
+@cache
+def _renameat2() -> Callable[[bytes, bytes], int] | None:
+    """Return the system's rename without replacing, which gives its error number or 0; None where there is none."""
+    import ctypes  # takes 4 ms, and most runs need none of it
+
     try:
         function = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return None
     function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
-    return function
 
+    def rename(source: bytes, target: bytes) -> int:
+        failed = function(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE)
+        return ctypes.get_errno() if failed else 0
 
-_system_renameat2 = _renameat2()
+    return rename
 
 
 def rename_noreplace(source: str, target: str) -> bool:
     """Rename without replacing; False where ``target`` exists. Raises OSError."""
-    if _system_renameat2 is not None:
-        if not _system_renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE):
+    rename = _renameat2()
+    if rename is not None:
+        code = rename(os.fsencode(source), os.fsencode(target))
+        if not code:
             return True
-        code = ctypes.get_errno()
         if code == errno.EEXIST:
             return False
         if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):

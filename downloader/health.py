@@ -25,7 +25,7 @@ LONGEST_WAIT: Final = 8.0
 class Health:
     """What is known of one host."""
 
-    __slots__ = ("_answered", "_last", "_pause", "_rounds", "_since", "_wait", "probe_at", "tries", "why")
+    __slots__ = ("_answered", "_last", "_pause", "_rounds", "_since", "_wait", "probe_at", "tries", "well", "why")
 
     def __init__(self) -> None:
         self.tries = 0
@@ -34,6 +34,8 @@ class Health:
         """When the next request may be made though the host is down; None where it is not."""
         self.why = ""
         """What the last of them found instead."""
+        self.well = False
+        """Whether the last that was heard of it is an answer, so that another would be no news."""
         self._answered = False
         self._rounds = 0
         self._since = self._last = 0.0
@@ -42,7 +44,7 @@ class Health:
 
     def answered(self) -> None:
         """The host has sent something."""
-        self._answered = True
+        self.well = self._answered = True
         if self.tries:
             self.tries = self._rounds = 0
             self.probe_at = None
@@ -56,6 +58,7 @@ class Health:
         """
         if not self.tries:
             self._since = now
+        self.well = False
         self.tries += 1
         if self.probe_at is not None:
             return 0.0

@@ -9,8 +9,8 @@ A level is a number of requests in flight. The rules:
   takes, so time that rises as fast as the level has gained nothing. That a growth pays may be seen from the first
   answers; that it does not takes a whole round of requests that began after it, and `SURE` of them.
 - A refusal above the proven level ends growth: fall back to what was proven, or to how many are still being answered
-  if that is more. A refusal of a proven level takes one off; the next one, before another round is proven, up to half.
-  All refusals of requests that were already under way are one signal.
+  if that is more. A refusal of a proven level: to how many are still being answered, but by half at most. All refusals
+  of requests that were already under way are one signal.
 - Go above a level that was refused after `PROBE` seconds, where that fails after `RARER` times as long, and so on up to
   `RAREST`; but no sooner than after `PATIENT` times the pause that the host asked for. Above a level from which growth
   did not pay, which costs nothing, after `LOOK` seconds, then twice as long each time: by then it is known well what
@@ -63,10 +63,10 @@ class _Round(NamedTuple):
     level: int
 
 
-def _pays(this: _Round, before: _Round | None) -> bool:
-    """Tell whether what was gained since ``before`` is worth the growth; yes where the two cannot be compared."""
+def _pays(this: _Round, before: _Round | None) -> bool | None:
+    """Tell whether what was gained since ``before`` is worth the growth; None where the two cannot be compared."""
     if before is None or before.large != this.large or before.level >= this.level:
-        return True
+        return None
     gained = this.throughput / max(before.throughput, 1e-9) - 1
     return gained >= SHARE * (this.level / before.level - 1)
 
@@ -77,7 +77,7 @@ class Limit:
     __slots__ = (
         *("_again", "_answers", "_before", "_careful", "_doubted", "_epoch_of_fall", "_floor", "_flow", "_full"),
         *("_growing", "_judged", "_look", "_mark", "_most", "_next_probe", "_proven", "_refused", "_samples"),
-        *("_shaken", "_size", "_took", "_wait"),
+        *("_size", "_took", "_wait"),
         *("epoch", "falls", "highest", "level", "why"),
     )
 
@@ -99,7 +99,6 @@ class Limit:
         self._proven = 0
         self._floor = 1
         self._epoch_of_fall = 0
-        self._shaken = False
         self._doubted = False
         self._judged = 0  # requests since the first that was refused
         self._refused = self._again = 0.0  # parts of the latest requests, and of those that were tried before
@@ -150,7 +149,7 @@ class Limit:
         if self._growing and full and self._samples < self._needed(this):
             return
         self._begin_round()
-        self._doubted = self._shaken = False
+        self._doubted = False
         if not full:  # nothing was learned: there was less to ask for
             return
         self._proven = self.level
@@ -169,7 +168,7 @@ class Limit:
         """
         if self._careful:
             return max(2 * self.level, SURE)
-        return 0 if _pays(this, self._before) else max(self.level, SURE)
+        return max(self.level, SURE) if _pays(this, self._before) is False else 0
 
     def _keep(self, now: float, this: _Round, before: _Round | None) -> _Round:
         """Stay at the level until it is time to try more; return what that is to be compared with."""
@@ -203,11 +202,12 @@ class Limit:
 
     def _judge(self, now: float, this: _Round, before: _Round | None) -> _Round | None:
         """Grow if the last growth has paid, else take it back; return what the next is compared with."""
-        if before is not None and before.large == this.large and before.level < this.level:
-            if not _pays(this, before):
-                self._settle(now + self._look, before.level, "more gained nothing")
-                self._look = min(RAREST, 2 * self._look)
-                return None
+        pays = _pays(this, before)
+        if before is not None and pays is False:
+            self._settle(now + self._look, before.level, "more gained nothing")
+            self._look = min(RAREST, 2 * self._look)
+            return None
+        if pays:
             self._wait, self._look = PROBE, LOOK
         if self.level >= self._most:
             self._growing = False
@@ -243,11 +243,9 @@ class Limit:
         self.falls += 1
         self._floor = self._proven
         if proven:
-            self._floor = max(1, self.level // 2) if self._shaken else max(1, self.level - 1)
             self._wait = PROBE
-        elif not self._proven:
+        if proven or not self._proven:
             self._floor = max(1, self.level // 2)
-        self._shaken = True
         again_at = now + (pause or 0.0) + self._wait
         if not proven:
             self._wait = min(RAREST, RARER * self._wait)
@@ -261,7 +259,6 @@ class Limit:
         """Take refusals back that had nothing to do with how many requests there were."""
         if self.level < level:
             self._set(level, "it was away")
-            self._shaken = False
         self.falls = falls
 
     def _settle(self, next_probe: float, level: int, why: str) -> None:

@@ -34,16 +34,6 @@ KNOWN_HOSTS: Final = 4096
 """Hosts of which it is remembered what they can stand, though nothing is asked of them just now."""
 
 
-class Ticket(NamedTuple):
-    """When a request began."""
-
-    epoch: int
-    """Of its host's level."""
-    begun: float
-    again: bool = False
-    """Whether the item was tried before."""
-
-
 class Host:
     """A host and what is known of it."""
 
@@ -76,6 +66,17 @@ class Host:
         """When it enters the ring again by itself; 0 where it is not waiting for a time."""
 
 
+class Ticket(NamedTuple):
+    """What a request began with."""
+
+    host: Host
+    epoch: int
+    """Of the host's level."""
+    begun: float
+    again: bool = False
+    """Whether the item was tried before."""
+
+
 class Scheduler:
     """Decides the order and the concurrency of items, known here by a number (their index in the run).
 
@@ -91,7 +92,7 @@ class Scheduler:
         self._hosts: dict[str, Host] = {}
         self._known: OrderedDict[str, Host] = OrderedDict()
         self._ring: deque[Host] = deque()
-        self._running: dict[int, tuple[Host, Ticket]] = {}
+        self._running: dict[int, Ticket] = {}
         self._delayed: list[tuple[float, int, int, str]] = []
         self._holds: list[tuple[float, int, str]] = []
         self._closed: dict[str, float] = {}
@@ -129,10 +130,6 @@ class Scheduler:
         """Give the hosts of which something is known, those with nothing to do first."""
         return chain(self._known.values(), self._hosts.values())
 
-    def host_of(self, item: int) -> Host:
-        """Return the host of a running item."""
-        return self._running[item][0]
-
     def add(self, item: int, host: str, *, not_before: float | None = None) -> None:
         """Queue ``item`` behind its host's others; with ``not_before``, in front of them once that time has come."""
         if not_before is not None:
@@ -152,21 +149,25 @@ class Scheduler:
         while self._ring and len(self._running) + self._borrowed < self._jobs:
             host = self._ring.popleft()
             host.in_ring = False
-            if not host.queue or host.running >= host.limit.level or self._waits(host, now):
+            if not host.queue or host.running >= host.limit.level:
+                continue
+            if (self._delay or host.held_until > now) and self._waits(host, now):
                 continue
             item = host.queue.popleft()
             self._queued -= 1
             host.running += 1
             host.asked_at = now
-            self._running[item] = host, Ticket(host.limit.epoch, now, item in self._again)
-            self._again.discard(item)
+            again = item in self._again
+            if again:
+                self._again.discard(item)
+            self._running[item] = Ticket(host, host.limit.epoch, now, again)
             started.append(item)
             self._enter_ring(host)
         return started
 
     def finish(self, item: int) -> None:
         """Free the slot of ``item``. Raises KeyError if it holds none."""
-        host = self._running.pop(item)[0]
+        host = self._running.pop(item).host
         host.running -= 1
         self._enter_ring(host)
         self._forget(host)
@@ -174,27 +175,31 @@ class Scheduler:
     # What became of requests: to be told before the slot is freed.
 
     def ticket(self, item: int) -> Ticket:
-        """Return when the running item began."""
-        return self._running[item][1]
+        """Return what the running item's request began with."""
+        return self._running[item]
 
-    def answered(self, host: Host, ticket: Ticket, now: float, took: float | None, size: int) -> None:
+    def answered(self, ticket: Ticket, now: float, took: float | None, size: int) -> None:
         """The host has answered a request, as `limits.Limit.answered`."""
+        host = ticket.host
         host.answers += 1
         host.received += size
-        host.health.answered()
+        if not host.health.well:
+            host.health.answered()
         host.limit.answered(now, ticket.epoch, host.running, took, size, again=ticket.again)
 
-    def refused(self, host: Host, ticket: Ticket, now: float, pause: float | None) -> bool:
+    def refused(self, ticket: Ticket, now: float, pause: float | None) -> bool:
         """The host wants fewer requests, and none for ``pause`` seconds; False where that may be the file's fault."""
+        host = ticket.host
         host.health.answered()
         return host.limit.refused(now, ticket.epoch, host.running - 1, pause=pause, again=ticket.again)
 
-    def unreachable(self, host: Host, ticket: Ticket, now: float, *, silent: bool) -> bool:
+    def unreachable(self, ticket: Ticket, now: float, *, silent: bool) -> bool:
         """No host was found, as `health.Health.failed`; tell whether it counts as down now.
 
         It may be that there were too many requests; but where the last of them ends like that too, and none was
         answered since the first, the host is away, and will stand as many as before when it is back.
         """
+        host = ticket.host
         health, limit, others = host.health, host.limit, host.running - 1
         if not health.tries:
             host.before = limit.level, limit.falls
@@ -264,16 +269,9 @@ class Scheduler:
             state.held_until = until
             self._wait_until(state, until)
 
-    def closed_for(self, item: int, now: float) -> float:
-        """Return the seconds for which the host of the running ``item`` wants no request at all, 0 for none."""
-        if not self._closed:
-            return 0.0
-        return max(0.0, self._closed.get(self._running[item][0].name, now) - now)
-
-    def down(self, item: int, now: float) -> int:
-        """Return after how many tries in vain the running ``item``'s host is not to be asked now, 0 if it is."""
-        health = self._running[item][0].health
-        return 0 if health.probe_at is None or health.may_ask(now) else health.tries
+    def closed_for(self, host: Host, now: float) -> float:
+        """Return the seconds for which a host wants no request at all, 0 for none."""
+        return max(0.0, self._closed.get(host.name, now) - now) if self._closed else 0.0
 
     def next_time(self) -> float | None:
         """Return when a wait ends, or None where nothing waits for the clock."""

@@ -60,6 +60,8 @@ class Slots:
         self._transfers = running if running is not None else {}
         self._scheduler = Scheduler(jobs=options.jobs, per_host=options.per_host, delay=options.pause)
         self._grants: dict[int, Waiter[None]] = {}
+        self._loop = gevent.get_hub().loop
+        self._arranging = False
         self._alarm = Alarm(self.pump)
         self._ticking = Alarm(self._tick)
         self.troubles = Troubles(note, warn)
@@ -116,12 +118,8 @@ class Slots:
 
     # What became of a request; to be told while its slot is held.
 
-    def host(self, index: int) -> Host:
-        """Return the host of an item that holds a slot."""
-        return self._scheduler.host_of(index)
-
     def ticket(self, index: int) -> Ticket:
-        """Return when the item got its slot."""
+        """Return what the item got its slot with."""
         return self._scheduler.ticket(index)
 
     def heard(self, host: Host) -> None:
@@ -131,30 +129,34 @@ class Slots:
         if down:
             self.troubles.back(host.name)
 
-    def answered(self, host: Host, ticket: Ticket, took: float | None, size: int) -> None:
+    def answered(self, ticket: Ticket, took: float | None, size: int) -> None:
         """The host has answered within ``took`` seconds (None: unknown) with ``size`` bytes."""
+        host = ticket.host
         epoch = host.limit.epoch
-        self.heard(host)
-        self._scheduler.answered(host, ticket, time.monotonic(), took, size)
+        if not host.health.well:
+            self.heard(host)
+        self._scheduler.answered(ticket, time.monotonic(), took, size)
         if host.limit.epoch != epoch:
             self._tell(host)
 
-    def refused(self, host: Host, ticket: Ticket, pause: float | None) -> bool:
+    def refused(self, ticket: Ticket, pause: float | None) -> bool:
         """The host has refused a request, as `schedule.Scheduler.refused`."""
+        host = ticket.host
         epoch, falls = host.limit.epoch, host.limit.falls
         self.heard(host)
         now = time.monotonic()
-        counts = self._scheduler.refused(host, ticket, now, pause)
+        counts = self._scheduler.refused(ticket, now, pause)
         if host.limit.epoch != epoch:
             self._untold[host.name] = host
         if host.limit.falls != falls or host.name in self._untold:
             self.troubles.slowed(host.name, now, host.limit.level, host.limit.falls - falls)
         return counts
 
-    def unreachable(self, host: Host, ticket: Ticket, reason: str, *, silent: bool) -> int:
+    def unreachable(self, ticket: Ticket, reason: str, *, silent: bool) -> int:
         """No host was found because of ``reason``; return after how many tries it is given up, 0 where it is not."""
+        host = ticket.host
         now, epoch, was_down, held = time.monotonic(), host.limit.epoch, host.health.probe_at, host.held_until
-        down = self._scheduler.unreachable(host, ticket, now, silent=silent)
+        down = self._scheduler.unreachable(ticket, now, silent=silent)
         host.health.why = reason
         if down and was_down is None:
             self._untold.pop(host.name, None)
@@ -164,10 +166,6 @@ class Slots:
         if not down and host.held_until > held:
             self.troubles.held(host.name, now, host.held_until, reason)
         return host.health.tries if down else 0
-
-    def down(self, index: int) -> bool:
-        """Tell whether the host of an item that holds a slot is not to be asked now, because it is down."""
-        return self._scheduler.down(index, time.monotonic()) > 0
 
     def _tell_untold(self, slow: Sequence[str] = ()) -> None:
         for name in slow:
@@ -185,7 +183,7 @@ class Slots:
         received: dict[str, int] = {}
         before: dict[Host, int] = {}
         for index, running in self._transfers.items():
-            host = self._scheduler.host_of(index)
+            host = self._scheduler.ticket(index).host
             before[host] = host.limit.epoch
             # The ranges of a split file that have ended are known already.
             received[host.name] = received.get(host.name, 0) + running.received - running.resumed - running.counted
@@ -199,9 +197,9 @@ class Slots:
             gevent.spawn(self._tell_untold, slow)
         self.pump()
 
-    def closed_for(self, index: int) -> float:
-        """Return the seconds for which the host of a running item wants no request at all, 0 for none."""
-        return self._scheduler.closed_for(index, time.monotonic())
+    def closed_for(self, host: Host) -> float:
+        """Return the seconds for which a host wants no request at all, 0 for none."""
+        return self._scheduler.closed_for(host, time.monotonic())
 
     def hold(self, host: str, seconds: float) -> None:
         """Start nothing new on ``host`` for so long; where that is too long to wait, its items are refused."""
@@ -222,18 +220,28 @@ class Slots:
         self._scheduler.drain()
 
     def close(self) -> None:
-        """Ring no more. Idempotent."""
+        """Start nothing and ring no more. Idempotent."""
+        self._stopped = True
         self._alarm.close()
         self._ticking.close()
         self._tell_untold()
 
     def pump(self) -> None:
-        """Start what may start now, and set the alarm for what may start later."""
+        """Start what may start now, and see to what may start later."""
+        if self._stopped:
+            return
+        while self._give(self._scheduler.start(time.monotonic())):
+            pass  # what has ended while it was queued leaves its slot to the next
+        if not self._arranging:  # once for the dozens of requests that may end in one turn of the hub
+            self._arranging = True
+            self._loop.run_callback(self._arrange)
+
+    def _arrange(self) -> None:
+        """Set the alarm for what may start later, and have idle slots used."""
+        self._arranging = False
         if self._stopped:
             return
         now = time.monotonic()
-        while self._give(self._scheduler.start(now)):
-            pass  # what has ended while it was queued leaves its slot to the next
         due = self._scheduler.next_time()
         if due is not None:
             self._alarm.set(due, now)
@@ -280,7 +288,8 @@ class Help:
     def heard(self) -> None:
         """The host has begun to answer: whatever becomes of that, it is there."""
         self.heard_of = True
-        self._slots.heard(self.host)
+        if not self.host.health.well:
+            self._slots.heard(self.host)
 
     def borrow(self) -> bool:
         """Take a slot if there is one to spare."""
@@ -304,20 +313,20 @@ class Help:
 
     def begin(self) -> Ticket:
         """Return what a request for a range of the file begins with."""
-        return Ticket(self.host.limit.epoch, time.monotonic())
+        return Ticket(self.host, self.host.limit.epoch, time.monotonic())
 
     def answered(self, ticket: Ticket, took: float | None, size: int) -> None:
         """A range has come within ``took`` seconds (None: unknown), of which ``size`` bytes were of use."""
         self._running.counted += size
-        self._slots.answered(self.host, ticket, took, size)
+        self._slots.answered(ticket, took, size)
 
     def failed(self, ticket: Ticket, failure: ItemError, final_url: str | None = None) -> None:
         """A helper's request has failed, by which the host, or that of ``final_url``, may ask to leave it alone."""
         outcome = outcomes.of(failure, heard=True)  # as the file's first response was
         if outcome is Outcome.REFUSED:
-            self._slots.refused(self.host, ticket, failure.retry_after)
+            self._slots.refused(ticket, failure.retry_after)
         elif outcome is Outcome.ANSWERED:
-            self._slots.answered(self.host, ticket, None, 0)
+            self._slots.answered(ticket, None, 0)
         self.refused(failure, final_url)
 
     def refused(self, failure: ItemError, final_url: str | None = None) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from downloader import errors, media, naming, spans, verdict
 from downloader.assembly import Assembly
-from downloader.bodies import IGNORED, Enough, Gatherer, Source, late
+from downloader.bodies import IGNORED, Enough, Gatherer, Source
 from downloader.destination import Destination, Undecided
 from downloader.digests import digests_of
 from downloader.encodings import Decoder
@@ -116,18 +116,15 @@ class Download:
             except _Continuable:
                 continue
             except errors.TransferError as error:
-                if isinstance(error, Unheard) and isinstance(self._answer, verdict.Continue):
-                    return self._answer  # its range has said the same as its length
-                if isinstance(error, Unheard) and isinstance(self._answer, verdict.Save) and self._assembly is not None:
-                    self._write_rest()
-                    if not self._assembly.continuable:
-                        return self._answer  # asking again for all of so much would tell no more
-                if isinstance(error, Unheard) and isinstance(self._answer, verdict.Save) and not unheard:
-                    # What is worth continuing is there now: then its last byte is enough to tell.
-                    unheard = True
-                    self._close()
-                    self._plan = self.destination.plan(source.origin.url)
-                    continue
+                if isinstance(error, Unheard):
+                    if (believed := self._believed()) is not None:
+                        return believed
+                    if not unheard and isinstance(self._answer, verdict.Save):
+                        # What is worth continuing is there now: then its last byte is enough to tell.
+                        unheard = True
+                        self._close()
+                        self._plan = self.destination.plan(source.origin.url)
+                        continue
                 self._broken(error)
             if self._answer is None:
                 raise errors.ProtocolError("the server sent no answer")
@@ -136,11 +133,17 @@ class Download:
             context.note(f"{self._item.url}: {self._answer.reason}; asking for all of it")
             self._plan = None
 
+    def _believed(self) -> verdict.Save | verdict.Continue | None:
+        """Return what a body was that is taken for whole, though nobody listened whether there was more."""
+        if isinstance(self._answer, verdict.Save) and self._assembly is not None:
+            self._write_rest()
+            return None if self._assembly.continuable else self._answer  # asking for all of so much tells no more
+        return self._answer if isinstance(self._answer, verdict.Continue) else None  # a range told what its length did
+
     def _broken(self, error: errors.TransferError) -> None:
         """Raise what a broken exchange means, if it means anything."""
         self._write_rest()
-        if isinstance(error, errors.TimedOut) and self._source.over:
-            raise late(self._context.options.max_time) from error
+        self._source.check(error, self._context.options.max_time)
         # A redirect or a refusal counts whatever became of its body.
         if self._answer is not None and not isinstance(self._answer, verdict.Save | verdict.Continue):
             return
@@ -341,8 +344,7 @@ class Download:
             if assembly is not None:
                 self._context.unfinished.discard(assembly)
                 assembly.stop()
-                there, kept = assembly.segments.received, assembly.part.worth_keeping
-                url, provable = self._source.origin.url, self._item.checksum is not None
-                self.headway.ended(url, there, kept=kept, provable=provable)
+                url, there, kept = self._source.origin.url, assembly.segments.received, assembly.part.worth_keeping
+                self.headway.ended(url, there, kept=kept, provable=self._item.checksum is not None)
         finally:
             self.destination.close_part()

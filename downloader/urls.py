@@ -12,8 +12,6 @@ from functools import lru_cache
 from typing import Literal, cast
 from urllib.parse import unquote, urljoin
 
-import idna
-
 from downloader.errors import InputError, RedirectError
 from downloader.items import Address, Checksum
 from downloader.text import escaped
@@ -140,6 +138,8 @@ def _host_name(text: str) -> str:
     try:
         host = unquote(text, errors="strict") if "%" in text else text
         if not host.isascii() and len(host) <= 253:
+            import idna  # takes 4 ms, and most lists need none of it
+
             mapped = idna.uts46_remap(host, std3_rules=False, transitional=False)
             host = ".".join(_a_label(label) for label in mapped.split("."))
     except UnicodeError:  # idna's errors are of this class
@@ -157,6 +157,8 @@ def _a_label(label: str) -> str:
     """One part of a host name in ASCII; names that browsers take although IDNA 2008 does not are kept."""
     if label.isascii():
         return label  # real hosts have underscores, which idna refuses
+    import idna
+
     try:
         return idna.alabel(label).decode()
     except idna.IDNAError:

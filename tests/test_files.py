@@ -172,7 +172,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How a file is renamed without replacing, on systems and file systems that can do less and less."""
     way: str = request.param
     if way != "renameat2":
-        monkeypatch.setattr(files, "_system_renameat2", None)
+        monkeypatch.setattr(files, "_renameat2", lambda: None)
     return way
 
 
@@ -220,7 +220,7 @@ for name in ("a", "b"):
         file.write(name)
     os.chmod(f"{folder}/{name}", 0o600)
 os.seteuid(user)  # nobody may make a link to a file of somebody else's
-files._system_renameat2 = None
+files._renameat2 = lambda: None
 try:
     os.link(folder + "/a", folder + "/link")
 except PermissionError:

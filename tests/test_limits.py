@@ -170,27 +170,18 @@ def test_refusals_of_requests_that_were_under_way_are_one_signal() -> None:
     assert host.limit.falls == 1
 
 
-def test_refusals_of_a_proven_level_take_one_and_then_half() -> None:
+@pytest.mark.parametrize(("running", "expected"), [(11, 11), (8, 8), (6, 6), (3, 6), (0, 6)])
+def test_a_refusal_of_a_proven_level_leaves_what_is_still_answered_and_half_at_least(
+    running: int, expected: int
+) -> None:
     host = Host().settled()
-    host.refuse(running=3)
-    assert host.level == 11
-    host.refuse(running=3)
-    assert host.level == 5
-    host.refuse(running=3)
-    assert host.level == 3
-    host.refuse(running=0)
-    host.refuse(running=0)
-    assert host.level == 1
-    host.refuse(running=0)
-    assert host.level == 1
+    assert host.refuse(running=running)
+    assert host.level == expected
 
 
-def test_a_proven_round_forgives_the_refusal_before_it() -> None:
+def test_a_level_falls_to_one_but_not_to_none() -> None:
     host = Host().settled()
-    host.refuse(running=3)
-    host.round()
-    host.refuse(running=3)
-    assert host.level == 10
+    assert [host.level for _ in range(5) if host.refuse(running=0)] == [6, 3, 1, 1, 1]
 
 
 def test_one_refusal_without_a_pause_may_be_the_files_own() -> None:

@@ -63,7 +63,7 @@ def no_descriptor_leaks() -> Iterator[None]:
 def _either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a file is renamed without replacing: by one system call, or where there is none."""
     if request.param == "link":
-        monkeypatch.setattr(files, "_system_renameat2", None)
+        monkeypatch.setattr(files, "_renameat2", lambda: None)
 
 
 either_rename = pytest.mark.usefixtures("_either_rename")
@@ -1015,7 +1015,7 @@ MIB = 1024 * 1024
 folder, story, way = sys.argv[1:]
 modules = {partfile.__file__, statefile.__file__, files.__file__}
 if way == "link":
-    files._system_renameat2 = None
+    files._renameat2 = lambda: None
 boot_id()
 
 def state():

@@ -149,7 +149,7 @@ def test_a_million_hosts_cost_no_memory_once_they_are_done() -> None:
         scheduler.add(item, f"host-{item}")
         for started in scheduler.start(0.0):
             if item % 3 == 0:  # then there is something to be remembered
-                scheduler.refused(scheduler.host_of(started), scheduler.ticket(started), 0.0, None)
+                scheduler.refused(scheduler.ticket(started), 0.0, None)
             scheduler.finish(started)
     assert not scheduler._hosts
     assert not scheduler._ring
@@ -168,12 +168,12 @@ def under_way(items: str, *, jobs: int = 9, per_host: int | None = None) -> Sche
 
 
 def answer(scheduler: Scheduler, item: int, now: float) -> None:
-    scheduler.answered(scheduler.host_of(item), scheduler.ticket(item), now, 0.1, 1000)
+    scheduler.answered(scheduler.ticket(item), now, 0.1, 1000)
     scheduler.finish(item)
 
 
 def unreached(scheduler: Scheduler, item: int, now: float, *, silent: bool = False) -> bool:
-    down = scheduler.unreachable(scheduler.host_of(item), scheduler.ticket(item), now, silent=silent)
+    down = scheduler.unreachable(scheduler.ticket(item), now, silent=silent)
     scheduler.finish(item)
     return down
 
@@ -181,12 +181,12 @@ def unreached(scheduler: Scheduler, item: int, now: float, *, silent: bool = Fal
 def test_a_level_that_rises_lets_more_start_and_one_that_falls_fewer() -> None:
     scheduler = under_way("a" * 60, jobs=99)
     assert scheduler.running == START
-    host = scheduler.host_of(0)
+    host = scheduler.ticket(0).host
     for item in range(START):
         answer(scheduler, item, 1.0)
         scheduler.start(1.0)
     assert scheduler.running == host.limit.level == 12
-    assert scheduler.refused(host, scheduler.ticket(START), 1.0, 1.0)
+    assert scheduler.refused(scheduler.ticket(START), 1.0, 1.0)
     assert host.limit.level == 11
     scheduler.finish(START)
     assert scheduler.start(1.0) == []
@@ -196,8 +196,8 @@ def test_a_level_that_rises_lets_more_start_and_one_that_falls_fewer() -> None:
 
 def test_what_a_host_can_stand_is_remembered_when_nothing_is_asked_of_it() -> None:
     scheduler = under_way("a")
-    host = scheduler.host_of(0)
-    scheduler.refused(host, scheduler.ticket(0), 0.0, 1.0)
+    host = scheduler.ticket(0).host
+    scheduler.refused(scheduler.ticket(0), 0.0, 1.0)
     level = host.limit.level
     assert level < START
     scheduler.finish(0)
@@ -205,12 +205,12 @@ def test_what_a_host_can_stand_is_remembered_when_nothing_is_asked_of_it() -> No
     for item in range(1, 20):
         scheduler.add(item, "a")
     assert len(scheduler.start(2.0)) == level
-    assert scheduler.host_of(1) is host
+    assert scheduler.ticket(1).host is host
 
 
 def test_a_ticket_tells_whether_its_item_was_tried_before() -> None:
     scheduler = under_way("a")
-    assert scheduler.ticket(0) == (0, 0.0, False)
+    assert scheduler.ticket(0)[1:] == (0, 0.0, False)
     scheduler.finish(0)
     scheduler.add(0, "b", not_before=1.0)
     scheduler.add(1, "b")
@@ -230,15 +230,16 @@ def test_a_host_that_lets_nobody_in_is_left_alone_and_then_counts_as_down() -> N
         assert scheduler.start(now) == [item + 1]
     assert unreached(scheduler, 2, now)
     assert scheduler.start(now) == [3], "to be told at once that it is in vain"
-    assert scheduler.down(3, now) == 3
-    assert scheduler.down(3, now + 29) == 3
-    assert scheduler.down(3, now + 31) == 0, "one may ask now and then"
-    assert scheduler.down(3, now + 31) == 3
+    health = scheduler.ticket(3).host.health
+    assert health.tries == 3
+    assert not health.well
+    may_ask = [health.may_ask(now + seconds) for seconds in (0, 29, 31, 31)]
+    assert may_ask == [False, False, True, False], "one may ask now and then"
 
 
 def test_a_host_that_is_away_for_a_while_may_be_asked_for_as_much_as_before() -> None:
     scheduler = under_way("a" * START)
-    host = scheduler.host_of(0)
+    host = scheduler.ticket(0).host
     for item in range(START):
         unreached(scheduler, item, 0.1)
     assert (host.limit.level, host.limit.falls) == (START, 0)
@@ -246,7 +247,7 @@ def test_a_host_that_is_away_for_a_while_may_be_asked_for_as_much_as_before() ->
 
 def test_a_host_that_lets_only_some_in_has_a_limit_and_is_not_down() -> None:
     scheduler = under_way("a" * START)
-    host = scheduler.host_of(0)
+    host = scheduler.ticket(0).host
     for item in range(3, START):
         unreached(scheduler, item, 0.1)
     assert 3 <= host.limit.level < START
@@ -261,7 +262,7 @@ def test_a_host_that_lets_only_some_in_has_a_limit_and_is_not_down() -> None:
 
 def test_bytes_that_arrive_show_that_a_host_is_there() -> None:
     scheduler = under_way("aaa")
-    host = scheduler.host_of(0)
+    host = scheduler.ticket(0).host
     unreached(scheduler, 0, 0.1, silent=True)
     assert host.health.tries == 1
     scheduler.flowed(0.5, {"a": 1000, "nobody's": 5})

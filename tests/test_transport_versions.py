@@ -181,17 +181,16 @@ def test_of_many_origins_the_last_are_remembered() -> None:
     assert not Origins(waits=False).get("https://a.test:443").pipewait
 
 
-def test_times_are_the_servers_alone(make: Any, faults: f.FaultServer) -> None:
+def test_the_time_a_response_takes_is_the_servers(make: Any, faults: f.FaultServer) -> None:
     url = faults.route("/a.jpg", f.script(f.pause(0.2), f.head(200, content_length=5000), f.pause(0.2), BODY))
     client = make()
     for _ in range(2):
         reply = get(client, url)
-        assert reply.waited >= 0.19
-        assert reply.took >= reply.waited + 0.19
+        assert reply.took >= 0.39
         assert reply.size == len(BODY)
 
 
-def test_times_of_a_request_that_libcurl_sent_again_are_none_below_zero(make: Any, faults: f.FaultServer) -> None:
+def test_the_time_of_a_request_that_libcurl_sent_again_is_not_below_zero(make: Any, faults: f.FaultServer) -> None:
     def once_a_connection(connection: f.Connection, request: f.Request) -> None:
         if connection.number in served:
             connection.pause(0.1)
@@ -206,4 +205,4 @@ def test_times_of_a_request_that_libcurl_sent_again_are_none_below_zero(make: An
     get(client, url)
     reply = get(client, url)
     assert faults.connections == 2
-    assert 0 <= reply.waited <= reply.took
+    assert reply.took >= 0

@@ -48,8 +48,6 @@ IDLE = 64
 MOST_IDLE = 256
 """Connections kept idle at most while all transfers are under way."""
 
-_SENT, _ANSWERED, _ENDED = pycurl.PRETRANSFER_TIME, pycurl.STARTTRANSFER_TIME, pycurl.TOTAL_TIME
-
 __all__ = ["Reply", "Transport", "Unheard"]
 
 _forgotten: list[Any] = []
@@ -123,7 +121,14 @@ class Transport:
         gate = None if self._allowed is None else Gate(self._allowed)
         try:
             self._handles.configure(easy, request, plain=plain)
-            self._connect(easy, exchange, gate, listens=listens)
+            easy.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
+            pacer = self._pacer
+            easy.setopt(pycurl.WRITEFUNCTION, exchange.on_data if pacer is None else pacer.join(easy, exchange).on_data)
+            if listens:
+                easy.setopt(pycurl.VERBOSE, 1)
+                easy.setopt(pycurl.DEBUGFUNCTION, exchange.on_debug)
+            if gate is not None:
+                easy.setopt(pycurl.OPENSOCKETFUNCTION, gate.open)
             if turn is not None and self._resolving is not None:
                 self._resolving.hand_over(easy, turn)
             self._active[easy] = exchange
@@ -138,12 +143,8 @@ class Transport:
             head = exchange.finish()
             if exchange.complete:
                 check_end(origin, exchange, head, listened=listens)
-            getinfo = easy.getinfo
-            sent = getinfo(_SENT)
-            waited = getinfo(_ANSWERED) - sent
-            if waited < 0:  # sent again on another connection, libcurl adds up the times of both
-                waited = 0.0
-            return Reply(head, waited, getinfo(_ENDED) - sent, exchange.received)
+            took = easy.getinfo(pycurl.TOTAL_TIME) - easy.getinfo(pycurl.PRETRANSFER_TIME)
+            return Reply(head, took, exchange.received)
         finally:
             if self._active.pop(easy, None) is not None and not self._closed:
                 self._multi.remove_handle(easy)
@@ -155,19 +156,6 @@ class Transport:
                 origin.answered(exchange.begun.version)
             exchange.forget()
             self._handles.give_back(easy, plain=plain, pipewait=pipewait)
-
-    def _connect(self, easy: Any, exchange: Exchange, gate: Gate | None, *, listens: bool) -> None:
-        """Have libcurl hand ``exchange`` what comes."""
-        easy.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
-        if self._pacer is None:
-            easy.setopt(pycurl.WRITEFUNCTION, exchange.on_data)
-        else:
-            easy.setopt(pycurl.WRITEFUNCTION, self._pacer.join(easy, exchange).on_data)
-        if listens:
-            easy.setopt(pycurl.VERBOSE, 1)
-            easy.setopt(pycurl.DEBUGFUNCTION, exchange.on_debug)
-        if gate is not None:
-            easy.setopt(pycurl.OPENSOCKETFUNCTION, gate.open)
 
     def close(self) -> None:
         """Cancel what is running (its greenlets get `errors.Interrupted`) and free everything. Idempotent."""

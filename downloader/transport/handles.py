@@ -75,27 +75,20 @@ class Handles:
         self._spare = spare
         self._reset: list[Any] = []
         self._plain: tuple[list[Any], list[Any]] = ([], [])  # indexed by pipewait
+        self.idle = 0
+        """How many are kept."""
         self._closed = False
 
     def is_plain(self, request: Request) -> bool:
         """Whether only the URL tells ``request`` from others of the run."""
         return request.plain and request.user_agent == self._user_agent and request.referer == self._referer
 
-    def __len__(self) -> int:
-        """How many idle ones are kept."""
-        return len(self._reset) + len(self._plain[0]) + len(self._plain[1])
-
     def take(self, *, plain: bool, pipewait: bool) -> Any:
         """Return a handle with the options of the run."""
         if plain and self._plain[pipewait]:
+            self.idle -= 1
             return self._plain[pipewait].pop()
-        if self._reset:
-            easy = self._reset.pop()
-        elif idle := self._plain[0] or self._plain[1]:
-            easy = idle.pop()
-            easy.reset()
-        else:
-            easy = pycurl.Curl()
+        easy = self._blank()
         for option, value in self._base:
             easy.setopt(option, value)
         if pipewait:
@@ -104,6 +97,16 @@ class Handles:
             easy.setopt(pycurl.USERAGENT, _wire(self._user_agent))
             if self._referer is not None:
                 easy.setopt(pycurl.REFERER, _wire(self._referer))
+        return easy
+
+    def _blank(self) -> Any:
+        idle = self._reset or self._plain[0] or self._plain[1]
+        if not idle:
+            return pycurl.Curl()
+        self.idle -= 1
+        easy = idle.pop()
+        if idle is not self._reset:
+            easy.reset()
         return easy
 
     def configure(self, easy: Any, request: Request, *, plain: bool) -> None:
@@ -115,9 +118,11 @@ class Handles:
 
     def give_back(self, easy: Any, *, plain: bool, pipewait: bool) -> None:
         """Keep a handle for later, or close it."""
-        if self._closed or len(self) >= self._spare:
+        if self._closed or self.idle >= self._spare:
             easy.close()
-        elif plain:
+            return
+        self.idle += 1
+        if plain:
             self._plain[pipewait].append(easy)
         else:
             easy.reset()
@@ -130,6 +135,7 @@ class Handles:
             for easy in idle:
                 easy.close()
             idle.clear()
+        self.idle = 0
 
 
 def _base_options(options: Options, cainfo: str, *, direct: bool) -> list[tuple[int, Any]]:

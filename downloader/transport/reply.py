@@ -1,4 +1,4 @@
-"""What a request came to: the response's head, and how long the server took for it."""
+"""What a request came to: the response's head, and how long its response took."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ if TYPE_CHECKING:
 
 
 class Reply(NamedTuple):
-    """A response that is complete. Its times begin with the request, on a connection that was there by then."""
+    """A response that is complete."""
 
     head: Head
-    waited: float
-    """Seconds until the first byte of the answer."""
     took: float
-    """Seconds until its end, with what ``--limit-rate`` held it back and a connection that turned out to be dead."""
+    """Seconds from the request, on a connection that was there by then, to the response's end: with what
+    ``--limit-rate`` held it back, and with a connection that turned out to be dead."""
     size: int
     """Bytes of body, as they came."""

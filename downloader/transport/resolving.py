@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pycurl
 from gevent.hub import Waiter
-from gevent.threadpool import ThreadPool
 
 from downloader.errors import ConnectError, TimedOut
 from downloader.transport.lookups import LOOKUPS, Lookups, State, Turn, is_looked_up
 
 if TYPE_CHECKING:
+    from gevent.threadpool import ThreadPool
+
     from downloader.options import Options
     from downloader.request import Request
 
@@ -48,7 +49,7 @@ class Resolving:
         self._lookups = Lookups(timeout)
         self._timeout = timeout
         self._loop = loop
-        self._threads = ThreadPool(_THREADS, idle_task_timeout=_IDLE)
+        self._threads: ThreadPool | None = None
 
     def knows(self, host: str) -> bool:
         """Whether a request to ``host`` need not `wait`."""
@@ -118,6 +119,10 @@ class Resolving:
         name, _, port = turn.host.partition("://")[2].rpartition(":")
         if not is_looked_up(name):
             return
+        if self._threads is None:
+            from gevent.threadpool import ThreadPool  # takes 6 ms, which addresses in place of names need not
+
+            self._threads = ThreadPool(_THREADS, idle_task_timeout=_IDLE)
         asked = self._threads.spawn(_addresses, name, int(port))
         asked.wait(self._timeout)
         if not asked.ready():

@@ -215,7 +215,7 @@ class World:
         self._tick_at = inf
         received: dict[str, int] = {}
         for index, request in self._running.items():
-            name = self.scheduler.host_of(index).name
+            name = self.scheduler.ticket(index).host.name
             received[name] = received.get(name, 0) + int(request.received())
         self.scheduler.flowed(self.now, received)
         for name in received:
@@ -226,13 +226,13 @@ class World:
 
     def _attempt(self, index: int) -> None:
         item = self._items[index]
-        host = self.scheduler.host_of(index)
+        host = self.scheduler.ticket(index).host
         request = Request(index, item.file, self.now)
         self._running[index] = request
         failure: errors.ItemError | None = None
-        if self.scheduler.closed_for(index, self.now):
+        if self.scheduler.closed_for(host, self.now):
             failure = errors.StatusError("not asked")
-        elif self.scheduler.down(index, self.now):
+        elif not host.health.may_ask(self.now):
             failure = errors.HostDown(host.health.why)
         if failure is not None:
             self.after(0, lambda: self._end(request, failure, heard=False))
@@ -279,11 +279,12 @@ class World:
     def _end(self, request: Request, failure: errors.ItemError | None, *, heard: bool) -> None:
         request.ended = True
         index, item, scheduler = request.index, self._items[request.index], self.scheduler
-        host, ticket = scheduler.host_of(index), scheduler.ticket(index)
+        ticket = scheduler.ticket(index)
+        host = ticket.host
         if failure is None:
-            scheduler.answered(host, ticket, self.now, self.now - request.sent, request.file.size)
+            scheduler.answered(ticket, self.now, self.now - request.sent, request.file.size)
         else:
-            failure = self._tell(item, failure, host, ticket, self.now - request.sent, heard=heard)
+            failure = self._tell(item, failure, ticket, self.now - request.sent, heard=heard)
             if failure.retry_after:
                 self._held[host.name] = max(self._held.get(host.name, 0.0), self.now + failure.retry_after)
                 scheduler.hold(host.name, self.now + failure.retry_after, most=self.now + PATIENCE)
@@ -303,22 +304,23 @@ class World:
         self._pump()
 
     def _tell(
-        self, item: _Item, error: errors.ItemError, host: Host, ticket: Ticket, took: float, *, heard: bool
+        self, item: _Item, error: errors.ItemError, ticket: Ticket, took: float, *, heard: bool
     ) -> errors.ItemError:
         item.free = False
+        host = ticket.host
         outcome = outcomes.of(error, heard=heard)
         if outcome is Outcome.ANSWERED:
-            self.scheduler.answered(host, ticket, self.now, took, 0)
+            self.scheduler.answered(ticket, self.now, took, 0)
         elif outcome is Outcome.REFUSED:
             self.refused += 1
             item.refusals += 1
             goes_on = host.running > 1 or host.answers > item.answers
             item.answers = host.answers
-            counts = self.scheduler.refused(host, ticket, self.now, error.retry_after)
+            counts = self.scheduler.refused(ticket, self.now, error.retry_after)
             item.free = counts and goes_on and item.refusals <= FREE_REFUSALS
         elif outcome is not Outcome.NOTHING:
             self.refused += 1
-            if self.scheduler.unreachable(host, ticket, self.now, silent=outcome is Outcome.SILENT):
+            if self.scheduler.unreachable(ticket, self.now, silent=outcome is Outcome.SILENT):
                 return errors.HostDown(str(error))
         return error
 
@@ -336,7 +338,7 @@ class World:
         assert len(scheduler._known) <= KNOWN_HOSTS
         for index in started:
             assert index not in self._running, "an item was started twice"
-            host = scheduler.host_of(index)
+            host = scheduler.ticket(index).host
             assert host.running <= host.limit.level, "more than its level"
         if self._strict:
             self._check_fairness(started)
@@ -344,7 +346,7 @@ class World:
     def _check_fairness(self, started: list[int]) -> None:
         """Nobody who can be asked waits for more than a turn of each of the others; no slot is free meanwhile."""
         scheduler = self.scheduler
-        starts = Counter(scheduler.host_of(index).name for index in started)
+        starts = Counter(scheduler.ticket(index).host.name for index in started)
         for host in scheduler.hosts():
             askable = (
                 bool(host.queue)
