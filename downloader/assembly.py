@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from downloader.bodies import Source
     from downloader.context import Context
     from downloader.digests import Digests
+    from downloader.hosts import Ticket
     from downloader.items import Item, Running
     from downloader.partfile import Part
     from downloader.responses import Head
     from downloader.resume import Plan
-    from downloader.schedule import Ticket
     from downloader.tail import Slots
 
 
@@ -191,6 +191,7 @@ class Assembly:
             piece = segments.take() if failure is None else None
             if piece is not None:
                 try:
+                    self._slots.await_turn(self._source.deadline)
                     self._fetch(piece, self._slots.begin())
                 except errors.TransferError as error:
                     failure = error
@@ -269,7 +270,7 @@ class Assembly:
         try:
             while self._most > 1:
                 self._fetch(piece, ticket)
-                taken = None if self._slots.wanted() else self.segments.take()
+                taken = self.segments.take() if self._slots.may_go_on() else None
                 if taken is None:
                     break
                 self._helpers[helper] = piece = taken
@@ -279,7 +280,7 @@ class Assembly:
         except errors.ItemError as error:
             # What was refused or broke need not be the last: go on with one less.
             self._most = max(1, min(self._most, len(self._helpers)))
-            self._slots.failed(ticket, error, self._source.address.url)
+            self._slots.failed(ticket, error)
         except gevent.GreenletExit:
             raise
         except BaseException as error:  # noqa: BLE001 raised again in the item's greenlet

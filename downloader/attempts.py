@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from downloader import errors, outcomes, urls
 from downloader.outcomes import Outcome
-from downloader.slots import Help
-from downloader.text import format_duration
+from downloader.slot import Slot, given_up
 from downloader.transfer import Download
 from downloader.tries import Tries
 
 if TYPE_CHECKING:
     from downloader.context import Context, Name
     from downloader.items import Running, Saved, Tally
-    from downloader.schedule import Ticket
     from downloader.slots import Slots
 
 FREE_REFUSALS = 20
@@ -32,11 +30,11 @@ class Attempts:
         "_context",
         "_failed",
         "_free",
-        "_help",
         "_item",
         "_refusals",
         "_running",
         "_shown",
+        "_slot",
         "_slots",
         "_tally",
         "_tries",
@@ -53,13 +51,13 @@ class Attempts:
         self._running = running
         self._shown = shown
         self._tally = tally
-        self._help = Help(slots, running)
+        self._slot = Slot(slots, running)
         self._failed: set[int] = set()
         self._free = False
         self._refusals = self._answers = 0
         self._addresses = (name.item.address, *name.item.mirrors)
         self._tries = Tries.first(len(self._addresses), context.options.retries)
-        self.download = Download(context, name, running, self._help)
+        self.download = Download(context, name, running, self._slot)
 
     def run(self) -> Saved:
         """Try until the file is in place. Raises `context.Skip`, or what ends the item otherwise."""
@@ -76,56 +74,61 @@ class Attempts:
             self._prepare_next(failure, deadline)
 
     def _attempt(self, deadline: float | None) -> errors.ItemError | None:
-        slots, index, running = self._slots, self._item.index, self._running
+        slots, slot, index, running = self._slots, self._slot, self._item.index, self._running
         address = self._addresses[self._tries.address]
         running.attempts = self._tries.attempt
         self._shown[index] = running
-        ticket = slots.ticket(index)
-        self._help.host = host = ticket.host
-        self._help.heard_of = False
+        slot.take(slots.ticket(index))
         try:
-            left = slots.closed_for(host)
-            if left:
-                raise errors.StatusError(f"not asked: the host wants to be left alone for {format_duration(left)}")
-            if not (host.health.well or host.health.may_ask(time.monotonic())):
-                raise _given_up(host.health.tries, host.health.why)
             self.download.destination.check_beforehand()
+            slot.check()
             self.download.attempt(address, deadline)
         except errors.ItemError as error:
-            failure = self._tell(error, ticket)
-            self._help.refused(failure, self.download.progress.final_url)  # before its slot goes to the next one
+            failure = self._tell(error)
+            slot.hold(failure)  # before the slot goes to the next one
             return failure
         else:
-            reply = self.download.reply
-            rest = running.received - running.resumed - running.counted
-            took, size = (None, max(0, rest)) if reply is None else (reply.took, reply.size)
-            slots.answered(ticket, took, size)
+            slots.answered(slot.ticket, *self._came())
         finally:
             del self._shown[index]
             self._tally.received += running.received - running.resumed
-            slots.finish(index)
+            if slots.holds(index):  # not if it was interrupted on its way to another host
+                slots.finish(index)
         return None
 
-    def _tell(self, error: errors.ItemError, ticket: Ticket) -> errors.ItemError:
+    def _came(self) -> tuple[float | None, int]:
+        """Return how long the last response took, None if it did not come whole, and the bytes of use in it."""
+        reply, running = self.download.reply, self._running
+        if reply is not None:
+            return reply.took, reply.size
+        return None, max(0, running.received - running.resumed - running.counted)
+
+    def _tell(self, error: errors.ItemError) -> errors.ItemError:
         """Have the host's failure count, and return what it is for the item."""
-        slots, host = self._slots, ticket.host
+        slots, ticket, host = self._slots, self._slot.ticket, self._slot.host
         self._free = False
-        outcome = outcomes.of(error, heard=self._help.heard_of)
+        outcome = outcomes.of(error, heard=self._slot.heard_of)
         if outcome is Outcome.ANSWERED:
-            reply = self.download.reply
-            slots.answered(ticket, None if reply is None else reply.took, 0)
+            slots.answered(ticket, *self._came())
         elif outcome is Outcome.REFUSED:
-            self._refusals += 1
             goes_on = host.running > 1 or host.answers > self._answers
             self._answers = host.answers
-            counts = slots.refused(ticket, error.retry_after)
-            most = FREE_REFUSALS if self._context.options.retries else 0
-            self._free = counts and goes_on and self._refusals <= most
+            self._set_free(slots.refused(ticket, error) and goes_on)
+            if host.health.probe_at is not None:
+                return given_up(host, str(error))
+            if host.hopeless:
+                error.retryable = False
+                error.args = (f"{error}; the host has refused {host.refusals} requests in a row",)
         elif outcome is not Outcome.NOTHING:
-            tries = slots.unreachable(ticket, str(error), silent=outcome is Outcome.SILENT)
-            if tries:
-                return _given_up(tries, str(error))
+            if slots.unreachable(ticket, str(error), silent=outcome is Outcome.SILENT):
+                return given_up(host, str(error))
+            self._set_free(host.health.has_answered and isinstance(error, errors.NotConnected))
         return error
+
+    def _set_free(self, free: bool) -> None:
+        """Take note that it was the host that failed, and whether it is expected to do better soon."""
+        self._refusals += 1
+        self._free = free and self._refusals <= (FREE_REFUSALS if self._context.options.retries else 0)
 
     def _prepare_next(self, failure: errors.ItemError, deadline: float | None) -> None:
         """Wait for the next try's turn. Raises ``failure`` where none may help."""
@@ -137,17 +140,23 @@ class Attempts:
             jitter=random.random(),  # noqa: S311 jitter, no secret
             free=self._free,
         )
-        if found is None or (deadline is not None and time.monotonic() + found[1] >= deadline):
+        if found is None:
+            raise self._told(failure, last=True)
+        tries, delay = found
+        host = urls.host_key(self._addresses[tries.address].url)
+        held = self._slots.held_for(self._slot.host) if host == self._slot.name else 0.0
+        if held > 0 and self._slot.host.refusals:  # others first: it may be this file alone that is refused
+            delay += held
+        if deadline is not None and time.monotonic() + max(delay, held) >= deadline:
             raise self._told(failure, last=True)
         failure = self._told(failure)
-        tries, delay = found
         self._context.ledger.yield_place(item.index)
         for listener in self._context.listeners:
-            listener.retrying(item, failure, delay, self._tries.attempt)
+            listener.retrying(item, failure, max(delay, held), self._tries.attempt)
         self._tries = tries
         self._tally.waiting += 1
         try:
-            self._slots.wait(item.index, urls.host_key(self._addresses[tries.address].url), delay)
+            self._slots.wait(item.index, host, delay)
         finally:
             self._tally.waiting -= 1
         self._running.restart()
@@ -162,7 +171,3 @@ class Attempts:
             also = f" (and {more} failed, too)" if last and others else ""
             failure.args = (f"{whose}{failure}{also}",)
         return failure
-
-
-def _given_up(tries: int, reason: str) -> errors.HostDown:
-    return errors.HostDown(f"host unreachable: gave up after {tries} tries: {reason}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import gevent
+
 from downloader import errors
 from downloader.request import build, follow
 
@@ -88,6 +90,10 @@ class Source:
         if over and isinstance(error, errors.TimedOut):
             raise late(most) from error
 
+    def timer(self, most: float | None) -> gevent.Timeout:
+        """Return what raises `errors.DeadlineExceeded` at the deadline in whoever waits within it."""
+        return gevent.Timeout(self.left(most), late(most))
+
     def left(self, most: float | None) -> float | None:
         """Return the seconds until the deadline, ``most`` after the start; raises `errors.DeadlineExceeded` after."""
         if self.deadline is None:
@@ -100,4 +106,4 @@ class Source:
 
 def late(most: float | None) -> errors.DeadlineExceeded:
     """Return the error of an item that has taken its ``most`` seconds."""
-    return errors.DeadlineExceeded(f"not done within --max-time {most:g} s")
+    return errors.DeadlineExceeded(f"not done within --max-time {most or 0:g} s")

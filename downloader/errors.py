@@ -14,6 +14,7 @@
         ├── InternalError   our side: a bug, recorded instead of ending the run
         └── TransferError   their side
             ├── ConnectError        no connection, or one that broke
+            │   └── NotConnected    no connection
             ├── HostDown            a host that was not there again and again
             ├── AddressRefused      an address that --public-only keeps out
             ├── TimedOut            silence for --timeout
@@ -116,6 +117,10 @@ class ConnectError(TransferError):
 
     kind = "connection"
     retryable = True
+
+
+class NotConnected(ConnectError):
+    """No connection could be made: that is nothing that the request has to do with."""
 
 
 class HostDown(TransferError):

@@ -25,18 +25,24 @@ LONGEST_WAIT: Final = 8.0
 class Health:
     """What is known of one host."""
 
-    __slots__ = ("_answered", "_last", "_pause", "_rounds", "_since", "_wait", "probe_at", "tries", "well", "why")
+    __slots__ = (
+        *("_last", "_pause", "_rounds", "_since", "_wait"),
+        *("gave_up_after", "has_answered", "probe_at", "tries", "well", "why"),
+    )
 
     def __init__(self) -> None:
         self.tries = 0
         """Tries in a row that found no host."""
+        self.gave_up_after = 0
+        """How many of them opened the breaker, those at the same time counting once."""
+        self.has_answered = False
+        """Whether it has ever sent anything."""
         self.probe_at: float | None = None
         """When the next request may be made though the host is down; None where it is not."""
         self.why = ""
         """What the last of them found instead."""
         self.well = False
         """Whether the last that was heard of it is an answer, so that another would be no news."""
-        self._answered = False
         self._rounds = 0
         self._since = self._last = 0.0
         self._pause = PAUSE
@@ -44,11 +50,17 @@ class Health:
 
     def answered(self) -> None:
         """The host has sent something."""
-        self.well = self._answered = True
-        if self.tries:
+        self.well = self.has_answered = True
+        if self.tries or self.probe_at is not None:
             self.tries = self._rounds = 0
             self.probe_at = None
             self._pause, self._wait = PAUSE, FIRST_WAIT
+
+    def give_up(self, now: float, tries: int) -> None:
+        """Open the breaker after so many ``tries`` in vain."""
+        self.well = False
+        self.gave_up_after = tries
+        self.probe_at = now + self._pause
 
     def failed(self, now: float, begun: float, *, silent: bool, others: int = 0) -> float:
         """A try that was ``begun`` then found no host; return the seconds to wait before the next.
@@ -67,8 +79,8 @@ class Health:
             self._rounds += 1
             self._last = now
         enough = (self._rounds >= ROUNDS and not others) or (silent and self.tries >= SILENT_TRIES)
-        if enough and (not self._answered or now - self._since >= GRACE):
-            self.probe_at = now + self._pause
+        if enough and (not self.has_answered or now - self._since >= GRACE):
+            self.give_up(now, self.tries if silent else self._rounds)
             return 0.0
         if silent or not new:
             return 0.0

@@ -180,11 +180,15 @@ class Limit:
             self._set(min(self._most, max(self.level + 1, int(self.level * step))), "trying more")
         return this
 
-    def flowed(self, now: float, received: int) -> None:
+    def flowed(self, now: float, received: int, flowing: int) -> None:
         """The host has sent ``received`` body bytes so far, with as many requests in flight as it may have.
 
-        To be called now and then: transfers that take long tell by their bytes what short ones tell by their end.
+        ``flowing`` of them have brought some: the others may be too new to. To be called now and then: transfers that
+        take long tell by their bytes what short ones tell by their end.
         """
+        if flowing * 4 < self.level * 3:
+            self._mark = None
+            return
         if self._mark is None:
             self._mark = (now, received)
             return
@@ -247,7 +251,7 @@ class Limit:
         if proven or not self._proven:
             self._floor = max(1, self.level // 2)
         again_at = now + (pause or 0.0) + self._wait
-        if not proven:
+        if not proven and self._proven:
             self._wait = min(RAREST, RARER * self._wait)
         self._settle(again_at, max(self._floor, min(self.level, running)), _REFUSED)
         if pause:

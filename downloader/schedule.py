@@ -11,7 +11,8 @@ The engine adds items and reports what became of them; `Scheduler.start` answers
 - nothing queued, nothing running, no wait: forgotten but for what was found out of the newest such hosts.
 
 A running item may borrow further slots of its host while nobody else could use them. Items that wait for another try
-hold no slot: they lie in a heap until their time, then go to the front of their host's queue.
+hold no slot: they lie in a heap until their time, then go before those of their host that have not begun. So do items
+that were redirected to another host, which need a slot of that.
 """
 
 from __future__ import annotations
@@ -20,61 +21,19 @@ from collections import OrderedDict, deque
 from heapq import heappop, heappush
 from itertools import chain, count
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from downloader.health import Health
-from downloader.limits import CEILING, Limit
+from downloader.health import FIRST_WAIT, LONGEST_WAIT
+from downloader.hosts import Host, Ticket
+from downloader.limits import CEILING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 CLOSED_HOSTS: Final = 4096
 """Hosts remembered for wanting to be left alone for longer than anybody waits."""
 KNOWN_HOSTS: Final = 4096
 """Hosts of which it is remembered what they can stand, though nothing is asked of them just now."""
-
-
-class Host:
-    """A host and what is known of it."""
-
-    __slots__ = (
-        *("answers", "asked_at", "before", "flowed", "health", "held_until", "in_ring", "limit"),
-        *("name", "queue", "received", "running", "wake_at"),
-    )
-
-    def __init__(self, name: str, most: int) -> None:
-        self.name = name
-        self.queue: deque[int] = deque()
-        self.limit = Limit(most)
-        self.health = Health()
-        self.running = 0
-        """Requests in flight, borrowed slots included."""
-        self.answers = 0
-        """Requests it has answered."""
-        self.before = 0, 0
-        """Its level, and how often that had fallen, when it last began to let nobody in."""
-        self.flowed = 0
-        """Body bytes it had sent when that was last looked at."""
-        self.received = 0
-        """Body bytes of its requests that have ended."""
-        self.held_until = 0.0
-        """When it may be asked again after it wanted to be left alone."""
-        self.asked_at = -inf
-        """When the last request began."""
-        self.in_ring = False
-        self.wake_at = 0.0
-        """When it enters the ring again by itself; 0 where it is not waiting for a time."""
-
-
-class Ticket(NamedTuple):
-    """What a request began with."""
-
-    host: Host
-    epoch: int
-    """Of the host's level."""
-    begun: float
-    again: bool = False
-    """Whether the item was tried before."""
 
 
 class Scheduler:
@@ -93,28 +52,17 @@ class Scheduler:
         self._known: OrderedDict[str, Host] = OrderedDict()
         self._ring: deque[Host] = deque()
         self._running: dict[int, Ticket] = {}
-        self._delayed: list[tuple[float, int, int, str]] = []
+        self._delayed: list[tuple[float, int, int, Host]] = []
         self._holds: list[tuple[float, int, str]] = []
-        self._closed: dict[str, float] = {}
+        self._closed: OrderedDict[str, float] = OrderedDict()
         self._again: set[int] = set()
         self._borrowed = 0
-        self._queued = 0
         self._order = count()
 
     @property
     def running(self) -> int:
         """Items that hold a slot."""
         return len(self._running)
-
-    @property
-    def queued(self) -> int:
-        """Items that could start as far as their own waits go."""
-        return self._queued
-
-    @property
-    def delayed(self) -> int:
-        """Items that wait for their next try."""
-        return len(self._delayed)
 
     @property
     def idle(self) -> bool:
@@ -130,16 +78,25 @@ class Scheduler:
         """Give the hosts of which something is known, those with nothing to do first."""
         return chain(self._known.values(), self._hosts.values())
 
-    def add(self, item: int, host: str, *, not_before: float | None = None) -> None:
-        """Queue ``item`` behind its host's others; with ``not_before``, in front of them once that time has come."""
-        if not_before is not None:
-            heappush(self._delayed, (not_before, next(self._order), item, host))
-            self._again.add(item)
-            return
+    def add(self, item: int, host: str) -> None:
+        """Queue ``item`` behind its host's others."""
         state = self._host(host)
         state.queue.append(item)
-        self._queued += 1
         self._enter_ring(state)
+
+    def add_begun(self, item: int, host: str, *, not_before: float | None = None) -> None:
+        """Queue ``item`` before those of the host that have not begun; for another try, once that time has come."""
+        state = self._host(host)
+        if not_before is None:
+            self._queue_begun(item, state)
+        else:
+            heappush(self._delayed, (not_before, next(self._order), item, state))
+            state.delayed += 1
+            self._again.add(item)
+
+    def _queue_begun(self, item: int, host: Host) -> None:
+        host.begun.append(item)
+        self._enter_ring(host)
 
     def start(self, now: float) -> list[int]:
         """Return the items that start now, in order; each holds a slot until `finish`."""
@@ -149,12 +106,12 @@ class Scheduler:
         while self._ring and len(self._running) + self._borrowed < self._jobs:
             host = self._ring.popleft()
             host.in_ring = False
-            if not host.queue or host.running >= host.limit.level:
+            queue = host.begun or host.queue
+            if not queue or host.running >= host.limit.level:
                 continue
             if (self._delay or host.held_until > now) and self._waits(host, now):
                 continue
-            item = host.queue.popleft()
-            self._queued -= 1
+            item = queue.popleft()
             host.running += 1
             host.asked_at = now
             again = item in self._again
@@ -174,24 +131,47 @@ class Scheduler:
 
     # What became of requests: to be told before the slot is freed.
 
+    def holds(self, item: int) -> bool:
+        """Tell whether the item holds a slot."""
+        return item in self._running
+
     def ticket(self, item: int) -> Ticket:
-        """Return what the running item's request began with."""
+        """Return what the request of ``item`` began with. Raises KeyError if it holds no slot."""
         return self._running[item]
+
+    def heard(self, host: Host) -> bool:
+        """The host has begun to answer a request; tell whether it was down, and is not any more."""
+        was_down = host.health.probe_at is not None
+        if was_down and host.hopeless:  # then one more of them is no sign of anything else
+            return False
+        host.health.answered()
+        return was_down
 
     def answered(self, ticket: Ticket, now: float, took: float | None, size: int) -> None:
         """The host has answered a request, as `limits.Limit.answered`."""
         host = ticket.host
         host.answers += 1
         host.received += size
-        if not host.health.well:
-            host.health.answered()
+        host.refusals = 0
         host.limit.answered(now, ticket.epoch, host.running, took, size, again=ticket.again)
 
-    def refused(self, ticket: Ticket, now: float, pause: float | None) -> bool:
-        """The host wants fewer requests, and none for ``pause`` seconds; False where that may be the file's fault."""
+    def refused(self, ticket: Ticket, now: float, pause: float | None, *, by_rate: bool = False) -> bool:
+        """The host wants fewer requests, and none for ``pause`` seconds; False where that may be the file's fault.
+
+        Where there cannot be fewer at once there are fewer in a time: it is left alone, ever longer while it refuses,
+        up to `hosts.MOST_REFUSALS` times. If it counts requests ``by_rate``, it is down then; else the files may be to
+        blame.
+        """
         host = ticket.host
-        host.health.answered()
-        return host.limit.refused(now, ticket.epoch, host.running - 1, pause=pause, again=ticket.again)
+        told = 0.0 if by_rate and pause is None else pause  # then it is the host's word for certain
+        counts = host.limit.refused(now, ticket.epoch, host.running - 1, pause=told, again=ticket.again)
+        if counts and not pause and host.limit.level == 1 and host.held_until <= now and host.health.probe_at is None:
+            host.refusals += 1
+            if not host.hopeless:
+                self.hold(host.name, now + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (host.refusals - 1)))
+            elif by_rate:
+                host.health.give_up(now, host.refusals)
+        return counts
 
     def unreachable(self, ticket: Ticket, now: float, *, silent: bool) -> bool:
         """No host was found, as `health.Health.failed`; tell whether it counts as down now.
@@ -207,32 +187,38 @@ class Scheduler:
         wait = health.failed(now, ticket.begun, silent=silent, others=others)
         if not others:
             limit.restore(*host.before)
+        if health.probe_at is not None:  # those that wait for it are to be told at once
+            host.held_until = host.wake_at = 0.0
+            self._enter_ring(host)
+            return True
         if wait and theirs:
             self.hold(host.name, now + wait)
-        return health.probe_at is not None
+        return False
 
-    def flowed(self, now: float, received: dict[str, int]) -> None:
-        """The running requests have received so many bytes up to now, by host; to be called about twice a second."""
-        for name, size in received.items():
-            host = self._hosts.get(name)
-            if host is None:
-                continue
+    def flowed(self, now: float, received: Mapping[Host, tuple[int, int]]) -> list[Host]:
+        """The running items have received so many bytes up to now, so many of them none; by host, about twice a second.
+
+        Return the hosts that are not silent after all.
+        """
+        back = []
+        for host, (size, silent) in received.items():
             total = host.received + size
             if host.health.tries and total > host.flowed:
-                host.health.answered()  # somebody is in there
+                back.append(host)
             host.flowed = total
             if host.running >= host.limit.level:
-                host.limit.flowed(now, total)
+                host.limit.flowed(now, total, host.running - silent)
                 self._enter_ring(host)
+        return back
 
     # Borrowed slots.
 
     def borrow(self, host: str, now: float) -> bool:
         """Give a running item of ``host`` one more slot, if there is one that no queued item could take."""
         state = self._hosts.get(host)
-        if state is None or state.queue or self._ring or len(self._running) + self._borrowed >= self._jobs:
+        if state is None or self.wanted(host) or len(self._running) + self._borrowed >= self._jobs:
             return False
-        if state.running >= state.limit.level or self._not_before(state) > now or state.health.probe_at is not None:
+        if state.running >= state.limit.level or not self.may_ask(state, now):
             return False
         state.running += 1
         state.asked_at = now
@@ -242,7 +228,7 @@ class Scheduler:
     def wanted(self, host: str) -> bool:
         """Tell whether a queued item could start if a borrowed slot of ``host`` were given back."""
         state = self._hosts.get(host)
-        return bool(self._ring) or (state is not None and bool(state.queue))
+        return bool(self._ring) or (state is not None and bool(state.queue or state.begun))
 
     def give_back(self, host: str) -> None:
         """Free a slot that was borrowed. Raises KeyError where ``host`` has none."""
@@ -260,14 +246,27 @@ class Scheduler:
         A time later than ``most`` is not waited for: the host is `closed_for` it instead.
         """
         if until > most:
-            if len(self._closed) >= CLOSED_HOSTS:
-                self._closed.clear()
             self._closed[host] = until
+            if len(self._closed) > CLOSED_HOSTS:
+                self._closed.popitem(last=False)
             return
         state = self._host(host)
         if until > state.held_until:
             state.held_until = until
             self._wait_until(state, until)
+
+    def may_ask(self, host: Host, now: float) -> bool:
+        """Tell whether somebody who has a slot of the host may send another request."""
+        return self.not_before(host) <= now and host.running <= host.limit.level and host.health.probe_at is None
+
+    def not_before(self, host: Host) -> float:
+        """Return the time before which the host is not to be asked."""
+        return max(host.held_until, host.asked_at + self._delay) if self._delay else host.held_until
+
+    def busy(self, host: str) -> bool:
+        """Tell whether any item is queued, running or waiting for another try of the host."""
+        state = self._hosts.get(host)
+        return state is not None and state.busy
 
     def closed_for(self, host: Host, now: float) -> float:
         """Return the seconds for which a host wants no request at all, 0 for none."""
@@ -281,25 +280,22 @@ class Scheduler:
 
     def drain(self) -> list[int]:
         """Take out and return everything that holds no slot, queued and delayed, in no particular order."""
-        items = [item for host in self._hosts.values() for item in host.queue]
+        items = [item for host in self._hosts.values() for item in (*host.begun, *host.queue)]
         items += [item for _, _, item, _ in self._delayed]
-        for host in self._hosts.values():
+        for host in list(self._hosts.values()):
             host.queue.clear()
+            host.begun.clear()
+            host.delayed = 0
+            self._forget(host)
         self._delayed.clear()
         self._again.clear()
-        self._queued = 0
         return items
 
     def _wake(self, now: float) -> None:
-        due: list[tuple[int, str]] = []
         while self._delayed and self._delayed[0][0] <= now:
-            _, _, item, name = heappop(self._delayed)
-            due.append((item, name))
-        for item, name in reversed(due):  # to the front, the first one last
-            host = self._host(name)
-            host.queue.appendleft(item)
-            self._queued += 1
-            self._enter_ring(host)
+            _, _, item, host = heappop(self._delayed)
+            host.delayed -= 1
+            self._queue_begun(item, host)
         while self._holds and self._holds[0][0] <= now:
             _, _, name = heappop(self._holds)
             held = self._hosts.get(name)
@@ -310,12 +306,9 @@ class Scheduler:
                     self._enter_ring(held)
                     self._forget(held)
 
-    def _not_before(self, host: Host) -> float:
-        return max(host.held_until, host.asked_at + self._delay) if self._delay else host.held_until
-
     def _waits(self, host: Host, now: float) -> bool:
         """Tell whether the host must be left alone for now, and see to it that it is asked afterwards."""
-        until = self._not_before(host)
+        until = self.not_before(host)
         if until <= now:
             return False
         self._wait_until(host, until)
@@ -334,12 +327,12 @@ class Scheduler:
         return host
 
     def _enter_ring(self, host: Host) -> None:
-        if not host.in_ring and host.queue and host.running < host.limit.level and not host.wake_at:
+        if not host.in_ring and not host.wake_at and host.running < host.limit.level and (host.queue or host.begun):
             host.in_ring = True
             self._ring.append(host)
 
     def _forget(self, host: Host) -> None:
-        if host.queue or host.running or host.wake_at or self._hosts.get(host.name) is not host:
+        if host.wake_at or host.busy or self._hosts.get(host.name) is not host:
             return
         del self._hosts[host.name]
         if host.limit.epoch or host.health.tries or self._delay:

@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.hub import Waiter
 
-from downloader import outcomes
 from downloader.alarm import Alarm
-from downloader.outcomes import Outcome
+from downloader.errors import StatusError
 from downloader.retry import PATIENCE
-from downloader.schedule import Scheduler, Ticket
+from downloader.schedule import Scheduler
 from downloader.tail import Tail
 from downloader.troubles import Troubles
-from downloader.urls import host_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from downloader.errors import ItemError
+    from downloader.hosts import Host, Ticket
     from downloader.items import Running
     from downloader.options import Options
-    from downloader.schedule import Host
-    from downloader.tail import File
 
 TICK = 0.5
 """Seconds between two looks at how much the running transfers have received."""
@@ -64,7 +61,7 @@ class Slots:
         self._arranging = False
         self._alarm = Alarm(self.pump)
         self._ticking = Alarm(self._tick)
-        self.troubles = Troubles(note, warn)
+        self.troubles = Troubles(note, warn, self._scheduler.busy)
         self._untold: dict[str, Host] = {}  # changes that are told at the next tick: what comes together is one
         self.tail = Tail()
         """The large files that are running and can be helped with slots to spare."""
@@ -82,9 +79,19 @@ class Slots:
 
     def wait(self, index: int, host: str, delay: float) -> None:
         """Wait for another slot, of ``host``, for ``delay`` seconds at least; blocks the calling greenlet."""
+        self._scheduler.add_begun(index, host, not_before=time.monotonic() + delay)
+        self._await_grant(index)
+
+    def move(self, index: int, host: str) -> Ticket:
+        """Change the item's slot for one of ``host``; blocks the calling greenlet."""
+        self._scheduler.finish(index)
+        self._scheduler.add_begun(index, host)
+        self._await_grant(index)
+        return self.ticket(index)
+
+    def _await_grant(self, index: int) -> None:
         waiter: Waiter[None] = Waiter()
         self._grants[index] = waiter
-        self._scheduler.add(index, host, not_before=time.monotonic() + delay)
         try:
             self.pump()
             waiter.get()
@@ -118,54 +125,60 @@ class Slots:
 
     # What became of a request; to be told while its slot is held.
 
+    def holds(self, index: int) -> bool:
+        """Tell whether the item holds a slot."""
+        return self._scheduler.holds(index)
+
     def ticket(self, index: int) -> Ticket:
-        """Return what the item got its slot with."""
+        """Return what the item got its slot with. Raises KeyError if it holds none."""
         return self._scheduler.ticket(index)
 
     def heard(self, host: Host) -> None:
         """The host has begun to answer a request."""
-        down = host.health.probe_at is not None
-        host.health.answered()
-        if down:
+        if self._scheduler.heard(host):
             self.troubles.back(host.name)
 
     def answered(self, ticket: Ticket, took: float | None, size: int) -> None:
         """The host has answered within ``took`` seconds (None: unknown) with ``size`` bytes."""
         host = ticket.host
         epoch = host.limit.epoch
+        self._scheduler.answered(ticket, time.monotonic(), took, size)
         if not host.health.well:
             self.heard(host)
-        self._scheduler.answered(ticket, time.monotonic(), took, size)
         if host.limit.epoch != epoch:
             self._tell(host)
 
-    def refused(self, ticket: Ticket, pause: float | None) -> bool:
-        """The host has refused a request, as `schedule.Scheduler.refused`."""
+    def refused(self, ticket: Ticket, failure: ItemError) -> bool:
+        """The host has refused a request with ``failure``, as `schedule.Scheduler.refused`."""
         host = ticket.host
-        epoch, falls = host.limit.epoch, host.limit.falls
+        epoch, falls, was_down = host.limit.epoch, host.limit.falls, host.health.probe_at
         self.heard(host)
         now = time.monotonic()
-        counts = self._scheduler.refused(ticket, now, pause)
+        by_rate = isinstance(failure, StatusError) and failure.status == 429
+        counts = self._scheduler.refused(ticket, now, failure.retry_after, by_rate=by_rate)
         if host.limit.epoch != epoch:
             self._untold[host.name] = host
         if host.limit.falls != falls or host.name in self._untold:
             self.troubles.slowed(host.name, now, host.limit.level, host.limit.falls - falls)
+        if was_down is None and host.health.probe_at is not None:
+            host.health.why = str(failure)
+            self.troubles.down(host.name, host.health.gave_up_after, host.health.why)
         return counts
 
-    def unreachable(self, ticket: Ticket, reason: str, *, silent: bool) -> int:
-        """No host was found because of ``reason``; return after how many tries it is given up, 0 where it is not."""
+    def unreachable(self, ticket: Ticket, reason: str, *, silent: bool) -> bool:
+        """No host was found because of ``reason``; tell whether it is given up."""
         host = ticket.host
         now, epoch, was_down, held = time.monotonic(), host.limit.epoch, host.health.probe_at, host.held_until
         down = self._scheduler.unreachable(ticket, now, silent=silent)
         host.health.why = reason
         if down and was_down is None:
             self._untold.pop(host.name, None)
-            self.troubles.down(host.name, host.health.tries, reason)
+            self.troubles.down(host.name, host.health.gave_up_after, reason)
         elif host.answers and host.limit.epoch != epoch:
             self._untold[host.name] = host
         if not down and host.held_until > held:
             self.troubles.held(host.name, now, host.held_until, reason)
-        return host.health.tries if down else 0
+        return down
 
     def _tell_untold(self, slow: Sequence[str] = ()) -> None:
         for name in slow:
@@ -176,20 +189,26 @@ class Slots:
     def _tell(self, host: Host) -> None:
         self._untold.pop(host.name, None)
         why = "it could not be reached" if host.health.tries else host.limit.why
-        self.troubles.changed(host.name, host.limit.level, why)
+        if host.limit.level != host.told:
+            host.told = host.limit.level
+            self.troubles.changed(host.name, host.limit.level, why)
 
     def _tick(self) -> None:
         """Have the scheduler know what long transfers bring."""
-        received: dict[str, int] = {}
-        before: dict[Host, int] = {}
+        received: dict[Host, tuple[int, int]] = {}
         for index, running in self._transfers.items():
+            if not self._scheduler.holds(index):  # on its way to another host
+                continue
             host = self._scheduler.ticket(index).host
-            before[host] = host.limit.epoch
+            size, silent = received.get(host, (0, 0))
+            came = running.received - running.resumed
             # The ranges of a split file that have ended are known already.
-            received[host.name] = received.get(host.name, 0) + running.received - running.resumed - running.counted
+            received[host] = size + came - running.counted, silent + (came == 0)
         now = time.monotonic()
-        self._scheduler.flowed(now, received)
-        for host, epoch in before.items():
+        epochs = {host: host.limit.epoch for host in received}
+        for host in self._scheduler.flowed(now, received):
+            self.heard(host)
+        for host, epoch in epochs.items():
             if host.limit.epoch != epoch:
                 self._untold[host.name] = host
         slow = self.tail.look(now)
@@ -200,6 +219,14 @@ class Slots:
     def closed_for(self, host: Host) -> float:
         """Return the seconds for which a host wants no request at all, 0 for none."""
         return self._scheduler.closed_for(host, time.monotonic())
+
+    def held_for(self, host: Host) -> float:
+        """Return the seconds for which nothing is to be asked of a host, 0 or less for none."""
+        return self._scheduler.not_before(host) - time.monotonic()
+
+    def may_ask(self, host: Host) -> bool:
+        """Tell whether somebody who has a slot of the host may send another request."""
+        return not self._stopped and self._scheduler.may_ask(host, time.monotonic())
 
     def hold(self, host: str, seconds: float) -> None:
         """Start nothing new on ``host`` for so long; where that is too long to wait, its items are refused."""
@@ -262,75 +289,3 @@ class Slots:
                 self._scheduler.finish(index)
                 freed = True
         return freed
-
-
-class Help:
-    """The slots that one item may borrow for its helpers, of the ``host`` it asks in this try.
-
-    It also tells the host what becomes of each range, whoever fetched it.
-    """
-
-    __slots__ = ("_running", "_slots", "heard_of", "host")
-
-    host: Host
-
-    def __init__(self, slots: Slots, running: Running) -> None:
-        self._slots = slots
-        self._running = running
-        self.heard_of = False
-        """Whether this try has got any answer yet."""
-
-    @property
-    def name(self) -> str:
-        """Of the host."""
-        return self.host.name
-
-    def heard(self) -> None:
-        """The host has begun to answer: whatever becomes of that, it is there."""
-        self.heard_of = True
-        if not self.host.health.well:
-            self._slots.heard(self.host)
-
-    def borrow(self) -> bool:
-        """Take a slot if there is one to spare."""
-        return self._slots.borrow(self.host.name)
-
-    def give_back(self) -> None:
-        """Return a borrowed slot."""
-        self._slots.give_back(self.host.name)
-
-    def wanted(self) -> bool:
-        """Tell whether an item waits for a slot like the borrowed one."""
-        return self._slots.wanted(self.host.name)
-
-    def share(self, file: File) -> None:
-        """Have ``file`` helped with slots to spare when the list has come to its end, if that makes it faster."""
-        self._slots.tail.add(file)
-
-    def unshare(self, file: File) -> None:
-        """Offer ``file`` no slots any more. Idempotent."""
-        self._slots.tail.remove(file)
-
-    def begin(self) -> Ticket:
-        """Return what a request for a range of the file begins with."""
-        return Ticket(self.host, self.host.limit.epoch, time.monotonic())
-
-    def answered(self, ticket: Ticket, took: float | None, size: int) -> None:
-        """A range has come within ``took`` seconds (None: unknown), of which ``size`` bytes were of use."""
-        self._running.counted += size
-        self._slots.answered(ticket, took, size)
-
-    def failed(self, ticket: Ticket, failure: ItemError, final_url: str | None = None) -> None:
-        """A helper's request has failed, by which the host, or that of ``final_url``, may ask to leave it alone."""
-        outcome = outcomes.of(failure, heard=True)  # as the file's first response was
-        if outcome is Outcome.REFUSED:
-            self._slots.refused(ticket, failure.retry_after)
-        elif outcome is Outcome.ANSWERED:
-            self._slots.answered(ticket, None, 0)
-        self.refused(failure, final_url)
-
-    def refused(self, failure: ItemError, final_url: str | None = None) -> None:
-        """Do as a Retry-After says, for the host that is asked and for the one it redirected to."""
-        if failure.retry_after:
-            for host in {self.host.name, host_key(final_url) if final_url else self.host.name}:
-                self._slots.hold(host, failure.retry_after)

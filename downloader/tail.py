@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from downloader.errors import ItemError
-    from downloader.schedule import Ticket
+    from downloader.hosts import Ticket
 
 LEAST_LEFT: Final = 16 * 1024 * 1024
 """Bytes that a file must still lack to be helped; what helps it already stays to the end."""
@@ -64,7 +64,13 @@ class File(Protocol):
 
 
 class Slots(Protocol):
-    """Where a file's helpers get their slots from, and where they tell what becomes of their requests."""
+    """Where a file's requests get their slots from, and where they tell what becomes of them."""
+
+    def await_turn(self, deadline: float | None) -> None:
+        """Wait until the next request of the item may be sent, or for the ``deadline``."""
+
+    def follow(self, url: str, took: float | None, size: int) -> None:
+        """Go where the host has redirected to, which took so many seconds (None: unknown) and bytes."""
 
     def heard(self) -> None:
         """The host has begun to answer."""
@@ -75,8 +81,8 @@ class Slots(Protocol):
     def give_back(self) -> None:
         """Return a borrowed slot."""
 
-    def wanted(self) -> bool:
-        """Tell whether an item waits for a slot like the borrowed one."""
+    def may_go_on(self) -> bool:
+        """Tell whether a borrowed slot may be used for one more request."""
 
     @property
     def name(self) -> str:
@@ -94,8 +100,8 @@ class Slots(Protocol):
     def answered(self, ticket: Ticket, took: float | None, size: int) -> None:
         """A range has come within ``took`` seconds (None: unknown), of which ``size`` bytes were of use."""
 
-    def failed(self, ticket: Ticket, failure: ItemError, final_url: str | None = None) -> None:
-        """A helper's request has failed, by which the host, or that of ``final_url``, may ask to leave it alone."""
+    def failed(self, ticket: Ticket, failure: ItemError) -> None:
+        """A helper's request has failed, by which the host may ask to leave it alone."""
 
 
 class Meter:

@@ -79,6 +79,7 @@ class Download:
         self._first = b""
         self._gatherer = Gatherer(self._write_out)
         self._running.restart()
+        self.reply = None
 
     def attempt(self, address: Address, deadline: float | None) -> None:
         """Ask ``address`` once, following redirects; afterwards the whole and checked file waits to be published.
@@ -87,12 +88,15 @@ class Download:
         another attempt may help; an unfinished part is then kept or removed as it deserves.
         """
         self._source = Source(address, address, deadline)
-        self._piece = self._digests = self.reply = None
+        self._piece = self._digests = None
         self.headway.begin()
         try:
             self._plan = self.destination.plan(address.url)
             while isinstance(answer := self._ask(), verdict.Redirect):
                 self._source.follow(answer.location, insecure=self._context.options.insecure)
+                took, size = (None, 0) if self.reply is None else (self.reply.took, self.reply.size)
+                with self._source.timer(self._context.options.max_time):
+                    self._slots.follow(self._source.address.url, took, size)
             if isinstance(answer, errors.ItemError):
                 raise answer
             self._complete(answer)
@@ -105,6 +109,7 @@ class Download:
         unheard = False
         while True:
             self._begin_exchange()
+            self._slots.await_turn(source.deadline)
             wanted = source.request(self._item, context, None if self._plan is None else self._plan.ask)
             try:
                 self.reply = context.transport.perform(wanted, self)
@@ -216,14 +221,9 @@ class Download:
     def _welcome(self, first: bytes, *, ended: bool) -> bool:
         """Judge a file's ``first`` bytes and name it; False where more of them may tell more (not if ``ended``)."""
         total = self._running.total
-        judged = verdict.judge(
-            first,
-            self._head,
-            name=self._name.wanted or naming.from_url(self._item.url),
-            accept=self._context.options.accept,
-            total=total,
-            size=self._running.received if ended else None,
-        )
+        name = self._name.wanted or naming.from_url(self._item.url)
+        size, accept = self._running.received if ended else None, self._context.options.accept
+        judged = verdict.judge(first, self._head, name=name, accept=accept, total=total, size=size)
         if judged is None:
             return False
         again = isinstance(self._answer, verdict.Continue)

@@ -17,7 +17,7 @@ from downloader.text import counted, fit, format_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from downloader.schedule import Host
+    from downloader.hosts import Host
 
 REMEMBERED: Final = 500
 """Hosts of whose troubles something is known."""
@@ -93,11 +93,15 @@ class Troubles:
     """The troubles of a run. Hosts go by their keys, as `urls.host_key` makes them."""
 
     def __init__(
-        self, note: Callable[[str], None] = lambda _: None, warn: Callable[[str], None] = lambda _: None
+        self,
+        note: Callable[[str], None] = lambda _: None,
+        warn: Callable[[str], None] = lambda _: None,
+        busy: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """``warn`` gets what everybody should see, ``note`` what is for ``-v``."""
+        """``warn`` gets what everybody should see, ``note`` what is for ``-v``; ``busy`` knows who is waited for."""
         self._note = note
         self._warn = warn
+        self._busy = busy
         self._hosts: OrderedDict[str, _Trouble] = OrderedDict()
         self._forgotten = 0
         self._warned: dict[str, set[str]] = {"held": set(), "closed": set(), "down": set()}
@@ -176,7 +180,7 @@ class Troubles:
         hosts: dict[str, list[str]] = {kind: [] for kind in _KINDS}
         for host, trouble in self._hosts.items():
             state = trouble.state(now)
-            if state:
+            if state and self._busy(host):
                 hosts[state].append(host)
         named: list[str] = []
         counts: list[str] = []

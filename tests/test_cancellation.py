@@ -133,7 +133,7 @@ def while_waiting_for_a_slot_after_a_retry(scene: Scene) -> None:
     scene.source = [scene.server.route("/a.jpg", f.status(503)), scene.server.route("/b.jpg", f.hold)]
     scene.prepare()
     scene.until(lambda: scene.server.requests_for("/b.jpg"), "the second item")
-    scene.until(lambda: scene.engine._slots._scheduler.queued, "the end of the delay")
+    scene.until(lambda: any(host.begun for host in scene.engine._slots._scheduler.hosts()), "the end of the delay")
 
 
 def while_waiting_for_its_name(scene: Scene) -> None:

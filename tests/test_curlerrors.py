@@ -18,9 +18,9 @@ from downloader.transport.translation import translate
     [
         (pycurl.E_UNSUPPORTED_PROTOCOL, "Received HTTP/0.9 when not allowed", errors.ProtocolError),
         (8, "Header without colon", errors.ProtocolError),
-        (pycurl.E_COULDNT_RESOLVE_PROXY, "Could not resolve proxy: p", errors.ConnectError),
-        (pycurl.E_COULDNT_RESOLVE_HOST, "Could not resolve host: h", errors.ConnectError),
-        (pycurl.E_COULDNT_CONNECT, "Failed to connect to h port 80", errors.ConnectError),
+        (pycurl.E_COULDNT_RESOLVE_PROXY, "Could not resolve proxy: p", errors.NotConnected),
+        (pycurl.E_COULDNT_RESOLVE_HOST, "Could not resolve host: h", errors.NotConnected),
+        (pycurl.E_COULDNT_CONNECT, "Failed to connect to h port 80", errors.NotConnected),
         (pycurl.E_GOT_NOTHING, "Empty reply from server", errors.ConnectError),
         (pycurl.E_SEND_ERROR, "Send failure: Broken pipe", errors.ConnectError),
         (pycurl.E_RECV_ERROR, "Recv failure: Connection reset by peer", errors.ConnectError),

@@ -25,6 +25,7 @@ LAYERS = (
     {"options"},
     {"urls", "addresses", "limits", "health", "disposition", "media", "mediatypes", "markup", "probes", "signatures"},
     {"safenames", "templates", "naming", "sources", "entries", "lines"},
+    {"hosts"},
     {"schedule", "tail", "troubles", "outcomes", "retry", "encodings", "tries", "spans", "segments", "resume", "files"}
     | {
         "verdict",
@@ -42,7 +43,7 @@ LAYERS = (
     {"transport", "alarm"},
     {"context"},
     {"digests", "bodies", "fetch", "assembly", "destination"},
-    {"transfer", "slots"},
+    {"transfer", "slots", "slot"},
     {"attempts"},
     {"engine"},
     {"api"},
@@ -54,13 +55,14 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 
 # Listeners hear of a run; they know nothing of what makes it.
 LISTENERS = {"progress", "report", "records"}
-MACHINERY = {"transport", "fetch", "assembly", "destination", "transfer", "slots", "attempts", "engine", "api"}
+MACHINERY = {"transport", "fetch", "assembly", "destination", "transfer", "slots", "slot", "attempts", "engine", "api"}
 
 DECISIONS = RANK.keys() & {
     "errors",
     "text",
     "items",
     "options",
+    "hosts",
     "schedule",
     "tail",
     "troubles",

@@ -263,10 +263,31 @@ def flow(limit: Limit, seconds: float, rate: Callable[[int], float], begin: floa
     while now < begin + seconds:
         now += FLOW
         received += FLOW * rate(limit.level)
-        limit.flowed(now, int(received))
+        limit.flowed(now, int(received), limit.level)
         if limit.level != levels[-1]:
             levels.append(limit.level)
     return levels
+
+
+def test_bytes_tell_nothing_while_many_requests_have_brought_none() -> None:
+    limit = Limit()
+    for look in range(20):
+        limit.flowed(100 + look * FLOW, 1000 * look, 5)
+    assert limit.level == START
+    for look in range(20, 23):
+        limit.flowed(100 + look * FLOW, 1000 * look, 6)
+    assert limit.level > START
+
+
+def test_waits_do_not_grow_where_nothing_was_ever_stood() -> None:
+    host = Host()
+    for _ in range(50):
+        host.refuse(running=0)
+    assert host.level == 1
+    host.now += 10
+    for _ in range(60):
+        host.round()
+    assert host.level > 1
 
 
 def test_long_transfers_grow_by_their_bytes_while_these_grow() -> None:
@@ -314,7 +335,7 @@ def test_the_level_stays_within_its_bounds_whatever_happens(
                 limit.answered(now, epoch, running, number, running * 1000, again=again)
         elif kind == "f":
             received += running * 100_000
-            limit.flowed(now, received)
+            limit.flowed(now, received, running)
         else:
             counts = limit.refused(now, epoch, running, pause=number if kind == "R" else None, again=again)
             assert limit.level <= before, "refused, and more is asked"

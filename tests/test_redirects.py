@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
+import signal
+import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 from support import faults as f
 from support import samples
+from support.cli import start_gdl
+from support.processes import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -341,3 +346,89 @@ def test_no_option_of_one_item_leaks_into_another_on_the_same_connection(faults:
             assert secrets(request) == {"authorization": LOGIN, "x-api-key": str(number)}
             assert request.header("referer") == f"http://page.test/{number}"
             assert request.header("user-agent") == "own/1"
+
+
+# Whose slots they take, and whose fault it is
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["refuses", "hangs"])
+def test_a_dead_host_that_a_host_redirects_to_is_no_fault_of_the_latter(
+    faults: f.FaultServer, gdl: RunGdl, hangs: bool
+) -> None:
+    faults.otherwise(f.script(f.pause(0.01), OK))
+    with f.unanswering_port() if hangs else f.refused_port() as port:
+        for number in range(0, 120, 4):
+            faults.route(f"/{number}.jpg", f.redirect(f"http://127.0.0.1:{port}/{number}.jpg"))
+        urls = "\n".join(faults.url(f"/{number}.jpg") for number in range(120))
+        done = gdl("--json", "-v", "--timeout", "2", "--retries", "1", stdin=urls)
+    results = {result["url"]: result for result in done.results}
+    failed = [result for result in results.values() if result["status"] == "failed"]
+    assert (len(results), len(failed)) == (120, 30)
+    assert {result["error"]["kind"] for result in failed} <= {"unreachable", "connection", "timeout"}
+    assert "asked to slow down" not in done.stderr
+    assert re.search(rf"^127\.0\.0\.1:{port}: down \(", done.stderr, re.MULTILINE)
+
+
+def test_a_ceiling_for_each_host_holds_for_those_that_are_redirected_to(
+    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl
+) -> None:
+    more_faults.otherwise(f.script(f.pause(0.05), OK))
+    urls = []
+    for number in range(30):
+        # "localhost" is another host than the address, for gdl as for the rules of HTTP.
+        url = faults.route(f"/{number}.jpg", f.redirect(more_faults.url(f"/{number}.jpg")))
+        urls.append(url if number % 2 else url.replace("127.0.0.1", "localhost"))
+    done = gdl("--per-host", "2", stdin="\n".join(urls))
+    assert done.returncode == 0
+    assert len(more_faults.requests) == 30
+    assert more_faults.peak == 2
+
+
+def test_the_time_of_a_url_is_up_also_while_another_host_wants_to_be_left_alone(
+    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl
+) -> None:
+    more_faults.otherwise(f.status(503, retry_after=60))
+    faults.otherwise(lambda connection, request: f.redirect(more_faults.url(request.path))(connection, request))
+    urls = "\n".join(faults.url(f"/{number}.jpg") for number in range(20))
+    begun = time.monotonic()
+    done = gdl("--json", "--max-time", "2", stdin=urls)
+    assert time.monotonic() - begun < 30
+    assert len(done.results) == 20
+    assert {result["error"]["kind"] for result in done.results} <= {"max-time", "http"}
+
+
+def test_who_is_interrupted_on_the_way_to_another_host_ends_with_the_run(
+    faults: f.FaultServer, more_faults: f.FaultServer, tmp_path: Path
+) -> None:
+    more_faults.otherwise(f.status(503, retry_after=60))
+    faults.otherwise(lambda connection, request: f.redirect(more_faults.url(request.path))(connection, request))
+    urls = "\n".join(faults.url(f"/{number}.jpg") for number in range(20))
+    with start_gdl("--json", stdin=urls, cwd=tmp_path) as running:
+        wait_until(lambda: len(faults.requests) >= 20 and more_faults.requests, "the redirects")
+        running.send_signal(signal.SIGINT)
+        done = running.wait()
+    assert done.returncode == 130
+    assert len(done.results) == 20
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same-host", "other-host"])
+def test_the_delay_between_requests_holds_for_redirects(
+    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl, elsewhere: bool
+) -> None:
+    at: dict[f.FaultServer, list[float]] = {faults: [], more_faults: []}
+
+    def timed(server: f.FaultServer, response: f.Response) -> f.Response:
+        def respond(connection: f.Connection, request: f.Request) -> None:
+            at[server].append(time.monotonic())
+            response(connection, request)
+
+        return respond
+
+    target = more_faults if elsewhere else faults
+    for number in range(3):
+        faults.route(f"/{number}.jpg", timed(faults, f.redirect(target.url(f"/to/{number}.jpg"))))
+        target.route(f"/to/{number}.jpg", timed(target, OK))
+    assert gdl("--delay", "0.3", stdin="\n".join(faults.url(f"/{number}.jpg") for number in range(3))).returncode == 0
+    for times in at.values():
+        assert all(later - earlier > 0.2 for earlier, later in pairwise(times))
+    assert sum(map(len, at.values())) == 6

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from downloader.hosts import MOST_REFUSALS, Host
 from downloader.limits import START
-from downloader.schedule import KNOWN_HOSTS, Scheduler
+from downloader.schedule import CLOSED_HOSTS, KNOWN_HOSTS, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +25,11 @@ def filled(jobs: int, per_host: int | None, items: Iterable[tuple[int, str]]) ->
     for item, host in items:
         scheduler.add(item, host)
     return scheduler
+
+
+def waiting(scheduler: Scheduler) -> tuple[int, int]:
+    """How many items are queued, and how many wait for the time of their next try."""
+    return sum(len(host.queue) + len(host.begun) for host in scheduler.hosts()), len(scheduler._delayed)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_hosts_take_turns_within_both_limits(jobs: int, per_host: int | None, ho
     scheduler = filled(jobs, per_host, enumerate(hosts))
     assert scheduler.start(0.0) == expected
     assert scheduler.running == len(expected)
-    assert scheduler.queued == len(hosts) - len(expected)
+    assert waiting(scheduler) == (len(hosts) - len(expected), 0)
 
 
 def test_nothing_starts_twice() -> None:
@@ -70,15 +76,15 @@ def test_finishing_what_does_not_run_is_an_error() -> None:
 
 def test_a_delayed_item_holds_no_slot_and_goes_first_when_its_time_has_come() -> None:
     scheduler = Scheduler(jobs=1)
-    scheduler.add(1, "a", not_before=10.0)
+    scheduler.add_begun(1, "a", not_before=10.0)
     scheduler.add(2, "a")
     scheduler.add(3, "a")
-    assert scheduler.delayed == 1
+    assert waiting(scheduler) == (2, 1)
     assert scheduler.next_time() == 10.0
     assert scheduler.start(9.99) == [2]
     scheduler.finish(2)
     assert scheduler.start(10.0) == [1]
-    assert scheduler.delayed == 0
+    assert waiting(scheduler) == (1, 0)
     assert scheduler.next_time() is None
     scheduler.finish(1)
     assert scheduler.start(10.0) == [3]
@@ -97,7 +103,7 @@ def test_an_item_added_to_a_held_host_waits_too() -> None:
     scheduler = Scheduler(jobs=9)
     scheduler.hold("a", 5.0)
     scheduler.add(1, "a")
-    scheduler.add(2, "a", not_before=3.0)
+    scheduler.add_begun(2, "a", not_before=3.0)
     assert scheduler.start(4.0) == []
     assert sorted(scheduler.start(5.0)) == [1, 2]
 
@@ -123,10 +129,10 @@ def test_a_finished_item_does_not_end_the_hold_of_its_host() -> None:
 
 def test_draining_gives_back_all_that_holds_no_slot() -> None:
     scheduler = filled(1, None, [(1, "a"), (2, "a"), (3, "b")])
-    scheduler.add(4, "c", not_before=9.0)
+    scheduler.add_begun(4, "c", not_before=9.0)
     assert scheduler.start(0.0) == [1]
     assert sorted(scheduler.drain()) == [2, 3, 4]
-    assert (scheduler.queued, scheduler.delayed, scheduler.running) == (0, 0, 1)
+    assert (*waiting(scheduler), scheduler.running) == (0, 0, 1)
     scheduler.finish(1)
     assert scheduler.start(99.0) == []
 
@@ -168,6 +174,7 @@ def under_way(items: str, *, jobs: int = 9, per_host: int | None = None) -> Sche
 
 
 def answer(scheduler: Scheduler, item: int, now: float) -> None:
+    scheduler.heard(scheduler.ticket(item).host)
     scheduler.answered(scheduler.ticket(item), now, 0.1, 1000)
     scheduler.finish(item)
 
@@ -208,11 +215,105 @@ def test_what_a_host_can_stand_is_remembered_when_nothing_is_asked_of_it() -> No
     assert scheduler.ticket(1).host is host
 
 
+def test_a_host_of_which_an_item_waits_for_its_next_try_is_not_forgotten() -> None:
+    scheduler = under_way("a")
+    host = scheduler.ticket(0).host
+    scheduler.heard(host)
+    scheduler.finish(0)
+    assert not scheduler._hosts
+    scheduler = under_way("a")
+    host = scheduler.ticket(0).host
+    scheduler.heard(host)
+    scheduler.finish(0)
+    scheduler.add_begun(0, "a", not_before=5.0)
+    assert scheduler.busy("a")
+    assert not scheduler.busy("b")
+    scheduler.start(5.0)
+    assert scheduler.ticket(0).host is scheduler._hosts["a"]
+
+
+def test_those_that_have_begun_go_first_and_in_turn() -> None:
+    scheduler = Scheduler(jobs=1)
+    for item in (1, 2):
+        scheduler.add(item, "a")
+    for item in (3, 4):
+        scheduler.add_begun(item, "a")
+    order = []
+    for _ in range(4):
+        (item,) = scheduler.start(0.0)
+        order.append(item)
+        scheduler.finish(item)
+    assert order == [3, 4, 1, 2]
+    assert not scheduler._again, "to be redirected is no second try"
+
+
+def test_a_host_that_refuses_a_single_request_is_left_alone_ever_longer_until_it_answers() -> None:
+    scheduler = filled(1, None, [(number, "a") for number in range(20)])
+    now, waits = 0.0, []
+    for item in range(8):
+        assert scheduler.start(now) == [item]
+        scheduler.heard(scheduler.ticket(item).host)
+        if item == 5:
+            scheduler.answered(scheduler.ticket(item), now, 0.1, 1000)
+        else:
+            # The second time counts, as one refusal that asks for no pause may be the file's.
+            assert [scheduler.refused(scheduler.ticket(item), now, None) for _ in range(2)][1]
+        scheduler.finish(item)
+        due = scheduler.next_time()
+        waits.append(0.0 if due is None else due - now)
+        now += waits[-1]
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 0.0, 0.5, 1.0]
+
+
+def test_a_host_that_counts_requests_is_down_after_refusing_for_long_and_another_refusal_is_no_answer() -> None:
+    scheduler = filled(1, None, [(number, "a") for number in range(40)])
+    now = 0.0
+    for item in range(MOST_REFUSALS):
+        assert scheduler.start(now) == [item]
+        ticket = scheduler.ticket(item)
+        assert not scheduler.heard(ticket.host)
+        for _ in range(2):
+            scheduler.refused(ticket, now, None, by_rate=True)
+        scheduler.finish(item)
+        now = scheduler.next_time() or now
+    health = ticket.host.health
+    assert health.probe_at is not None
+    assert health.gave_up_after == MOST_REFUSALS
+    assert not scheduler.heard(ticket.host)
+    assert health.probe_at is not None
+    scheduler.start(now)
+    scheduler.answered(scheduler.ticket(MOST_REFUSALS), now, 0.1, 1000)
+    assert scheduler.heard(ticket.host)
+    assert health.probe_at is None
+
+
+def test_what_waits_for_a_host_that_is_down_is_told_at_once() -> None:
+    scheduler = under_way("a" * 9, jobs=8)
+    for item in range(8):
+        unreached(scheduler, item, 0.1)
+    for now in (0.7, 1.8):
+        scheduler.hold("a", now)
+        started = scheduler.start(now)
+        assert len(started) == 1
+        unreached(scheduler, started[0], now)
+        scheduler.add(started[0] + 100, "a")
+    assert scheduler.start(1.8), "not after another wait"
+
+
+@pytest.mark.parametrize("hosts", [3, CLOSED_HOSTS + 1])
+def test_of_very_many_closed_hosts_the_last_are_remembered(hosts: int) -> None:
+    scheduler = Scheduler(jobs=1)
+    for number in range(hosts):
+        scheduler.hold(f"h{number}", 1000.0, most=10.0)
+    closed = [scheduler.closed_for(Host(f"h{number}", 1), 0.0) > 0 for number in range(hosts)]
+    assert closed == [hosts <= CLOSED_HOSTS, *[True] * (hosts - 1)]
+
+
 def test_a_ticket_tells_whether_its_item_was_tried_before() -> None:
     scheduler = under_way("a")
     assert scheduler.ticket(0)[1:] == (0, 0.0, False)
     scheduler.finish(0)
-    scheduler.add(0, "b", not_before=1.0)
+    scheduler.add_begun(0, "b", not_before=1.0)
     scheduler.add(1, "b")
     assert scheduler.start(1.0) == [0, 1]
     assert scheduler.ticket(0).again
@@ -265,11 +366,11 @@ def test_bytes_that_arrive_show_that_a_host_is_there() -> None:
     host = scheduler.ticket(0).host
     unreached(scheduler, 0, 0.1, silent=True)
     assert host.health.tries == 1
-    scheduler.flowed(0.5, {"a": 1000, "nobody's": 5})
+    assert scheduler.flowed(0.5, {host: (1000, 0)}) == [host]
+    assert not scheduler.heard(host)
     assert host.health.tries == 0
     unreached(scheduler, 1, 0.6, silent=True)
-    scheduler.flowed(1.0, {"a": 1000})
-    assert host.health.tries == 1, "nothing new"
+    assert scheduler.flowed(1.0, {host: (1000, 0)}) == [], "nothing new"
 
 
 def test_the_slots_of_a_host_that_is_down_are_not_lent() -> None:
@@ -404,7 +505,7 @@ def test_a_borrowed_slot_is_wanted_where_an_item_waits_that_could_have_it(
 def test_an_item_that_waits_for_its_time_or_for_another_hosts_slot_wants_no_slot() -> None:
     scheduler = running(9, 2, "abb")
     assert borrowed(scheduler, "a") == 1
-    scheduler.add(10, "a", not_before=5.0)
+    scheduler.add_begun(10, "a", not_before=5.0)
     scheduler.add(11, "b")
     assert scheduler.start(0.0) == []
     assert not scheduler.wanted("a")
@@ -441,7 +542,7 @@ def test_every_item_starts_once_when_the_clock_only_ever_jumps_to_the_next_time(
 ) -> None:
     scheduler = Scheduler(jobs=jobs, per_host=per_host)
     for number, (host, not_before) in enumerate(items):
-        scheduler.add(number, host, not_before=not_before)
+        scheduler.add_begun(number, host, not_before=not_before)
     for host, until in holds:
         scheduler.hold(host, until)
     now, order = 1.0, []
@@ -536,7 +637,7 @@ class World(RuleBasedStateMachine):
         self.running.remove(item)
         self.scheduler.finish(item)
         self.delayed[item] = self.now + delay
-        self.scheduler.add(item, self.host_of[item], not_before=self.now + delay)
+        self.scheduler.add_begun(item, self.host_of[item], not_before=self.now + delay)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -573,8 +674,8 @@ class World(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         assert self.scheduler.running == len(self.running)
-        waiting = sum(map(len, self.fresh.values())) + len(self.delayed)
-        assert self.scheduler.queued + self.scheduler.delayed == waiting
+        expected = sum(map(len, self.fresh.values())) + len(self.delayed)
+        assert sum(waiting(self.scheduler)) == expected
 
     def teardown(self) -> None:
         self.now = 1e6

@@ -16,11 +16,12 @@ from downloader import errors, naming, urls
 from downloader.attempts import Attempts
 from downloader.claims import NameLedger
 from downloader.context import Context, Name
+from downloader.hosts import Host, Ticket
 from downloader.items import Address, Item, Listener, Running, Tally
 from downloader.options import Options
 from downloader.retry import PATIENCE
-from downloader.schedule import Host
-from downloader.slots import Help, Slots
+from downloader.slot import Slot
+from downloader.slots import Slots
 from downloader.transport import Transport
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.timeout(60)
 A, B = "http://a:80", "http://b:80"
 FAR = 3600.0
 MIB = 1024 * 1024
+BUSY = errors.StatusError("HTTP 503", status=503)
 PASSING = 0.1
 LONGER = 0.6
 """Seconds in which even a slow machine comes to its next line."""
@@ -335,7 +337,7 @@ def test_who_is_told_of_a_change_may_wait_and_hears_of_a_burst_once() -> None:
         for index in range(8):
             slots.add(index, A)
         for index in range(8):
-            slots.refused(slots.ticket(index), None)
+            slots.refused(slots.ticket(index), BUSY)
             slots.finish(index)
         slots.add(8, B)
         assert heard.wait(30)
@@ -347,7 +349,7 @@ def test_what_is_untold_at_the_end_is_told_then() -> None:
     told: list[str] = []
     slots = Slots(Options(jobs=8), lambda _: True, note=told.append)
     slots.add(0, A)
-    slots.refused(slots.ticket(0), None)
+    slots.refused(slots.ticket(0), BUSY)
     slots.close()
     slots.close()
     assert told == ["a: 4 at once: it refused more"]
@@ -358,13 +360,46 @@ def test_a_host_that_is_down_is_warned_of_and_that_it_answers_again_is_noted() -
     with closing(Slots(Options(jobs=8), lambda _: True, note=told.append, warn=told.append)) as slots:
         slots.add(0, A)
         ticket = slots.ticket(0)
-        assert [slots.unreachable(ticket, "nothing came for 30 s", silent=True) for _ in range(3)] == [0, 2, 3]
+        assert [slots.unreachable(ticket, "nothing came for 30 s", silent=True) for _ in range(3)] == [
+            False,
+            True,
+            True,
+        ]
         slots.answered(ticket, 0.1, 1)
         slots.answered(ticket, 0.1, 1)
         assert told == ["a is down: gave up after 2 tries: nothing came for 30 s", "a answers again"]
         (line,) = slots.found()
         assert line.endswith("; was down (nothing came for 30 s), then answered again")
         slots.finish(0)
+
+
+def test_a_host_that_was_silent_and_goes_on_to_send_is_not_down_any_more() -> None:
+    told: list[str] = []
+    running = {0: Running(Item(Address(f"{A}/a.mp4")), started=0.0, name="a")}
+    with closing(Slots(Options(jobs=8), lambda _: True, note=told.append, warn=told.append, running=running)) as slots:
+        for index in range(3):
+            slots.add(index, A)
+        host = slots.ticket(0).host
+        for index in (1, 2):
+            slots.unreachable(slots.ticket(index), "nothing came for 30 s", silent=True)
+            slots.finish(index)
+        assert slots.troubles.shown(time.monotonic()) == ("a down", "1 host down")
+        running[0].received = 1000
+        slots._tick()
+        assert host.health.probe_at is None
+        assert told == ["a is down: gave up after 2 tries: nothing came for 30 s", "a answers again"]
+        slots.finish(0)
+        assert slots.troubles.shown(time.monotonic()) == ()
+
+
+def test_a_host_that_has_nothing_left_to_do_is_not_shown() -> None:
+    with closing(Slots(Options(jobs=8), lambda _: True)) as slots:
+        slots.add(0, A)
+        slots.refused(slots.ticket(0), BUSY)
+        slots.refused(slots.ticket(0), BUSY)
+        assert slots.troubles.shown(time.monotonic())
+        slots.finish(0)
+        assert slots.troubles.shown(time.monotonic()) == ()
 
 
 # One item's slots and tries
@@ -504,26 +539,23 @@ class Film:
         self.transfers = 1
 
 
-def help_of(desk: Desk, host: str) -> Help:
-    help_ = Help(desk.slots, Running(Item(Address(f"{A}/a.jpg")), started=0.0, name="a"))
-    help_.host = Host(host, 9)
-    return help_
+def slot_of(desk: Desk, host: str) -> Slot:
+    slot = Slot(desk.slots, Running(Item(Address(f"{A}/a.jpg")), started=0.0, name="a"))
+    slot.take(Ticket(Host(host, 9), 0, 0.0))
+    return slot
 
 
-def test_a_refusal_holds_the_host_that_was_asked_and_the_one_it_led_to(work: Work) -> None:
-    help_ = help_of(work.desk, A)
+def test_a_refusal_holds_the_host_that_is_asked(work: Work) -> None:
+    slot = slot_of(work.desk, A)
     refusal = errors.StatusError("HTTP 503", status=503)
-    help_.refused(refusal, f"{B}/b.jpg")
+    slot.hold(refusal)
     assert work.desk.slots.found() == []
     refusal.retry_after = FAR
-    help_.refused(refusal, f"{B}/b.jpg")
-    assert sorted(work.desk.slots.found()) == [
-        "a: wants to be left alone for 1h00m",
-        "b: wants to be left alone for 1h00m",
-    ]
-    for index, host in enumerate((A, B, "http://c:80")):
+    slot.hold(refusal)
+    assert work.desk.slots.found() == ["a: wants to be left alone for 1h00m"]
+    for index, host in enumerate((A, B)):
         work.desk.slots.add(index, host)
-        assert (work.desk.slots.closed_for(work.desk.slots.ticket(index).host) > PATIENCE) is (host in (A, B))
+        assert (work.desk.slots.closed_for(work.desk.slots.ticket(index).host) > PATIENCE) is (host == A)
         work.desk.slots.finish(index)
 
 
@@ -556,35 +588,37 @@ def test_slots_to_spare_are_offered_when_the_list_has_come_to_its_end(open_desk:
 def test_bytes_of_ranges_that_have_ended_are_counted_once(work: Work) -> None:
     desk = work.desk
     desk.slots.add(1, A)
-    help_ = help_of(desk, A)
-    help_.host = host = desk.slots.ticket(1).host
-    running = help_._running
+    slot = slot_of(desk, A)
+    slot.take(desk.slots.ticket(1))
+    host = slot.host
+    running = slot._running
     running.received = 5000
-    ticket = help_.begin()
-    help_.answered(ticket, 0.1, 3000)
+    ticket = slot.begin()
+    slot.answered(ticket, 0.1, 3000)
     assert (host.answers, host.received + running.received - running.counted) == (1, 5000)
-    help_.failed(ticket, errors.BodyError("cut short"))
+    slot.failed(ticket, errors.BodyError("cut short"))
     assert (host.answers, host.received + running.received - running.counted) == (2, 5000)
 
 
 def test_a_burst_of_refused_helpers_is_one_signal(work: Work) -> None:
     desk = work.desk
     desk.slots.add(1, A)
-    help_ = help_of(desk, A)
-    help_.host = host = desk.slots.ticket(1).host
-    tickets = [help_.begin() for _ in range(7)]
+    slot = slot_of(desk, A)
+    slot.take(desk.slots.ticket(1))
+    host = slot.host
+    tickets = [slot.begin() for _ in range(7)]
     for ticket in tickets:
-        help_.failed(ticket, errors.StatusError("HTTP 503", status=503))
+        slot.failed(ticket, errors.StatusError("HTTP 503", status=503))
     assert host.limit.falls == 1
 
 
-def test_help_borrows_from_the_host_that_is_asked_in_this_try(open_desk: OpenDesk) -> None:
+def test_slotborrows_from_the_host_that_is_asked_in_this_try(open_desk: OpenDesk) -> None:
     desk = open_desk(jobs=9, per_host=2)
     desk.slots.add(1, A)
-    help_ = help_of(desk, B)
-    assert not help_.borrow()
-    help_.host = desk.slots.ticket(1).host
-    assert help_.borrow()
-    assert not help_.borrow()
-    help_.give_back()
-    assert help_.borrow()
+    slot = slot_of(desk, B)
+    assert not slot.borrow()
+    slot.take(desk.slots.ticket(1))
+    assert slot.borrow()
+    assert not slot.borrow()
+    slot.give_back()
+    assert slot.borrow()

@@ -12,7 +12,7 @@ from support import faults as f
 from support.samples import picture
 from support.terminal import TerminalGdl
 
-from downloader.schedule import Host
+from downloader.hosts import Host
 from downloader.troubles import BRIEF, COLUMNS, LISTED, LONG, RECENT, REMEMBERED, WARNINGS, Troubles, label
 
 if TYPE_CHECKING:

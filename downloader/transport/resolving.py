@@ -18,7 +18,7 @@ import gevent
 import pycurl
 from gevent.hub import Waiter
 
-from downloader.errors import ConnectError, TimedOut
+from downloader.errors import NotConnected, TimedOut
 from downloader.transport.lookups import LOOKUPS, Lookups, State, Turn, is_looked_up
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Resolving:
     def wait(self, host: str, request: Request) -> tuple[Turn, Request]:
         """Return once the address is there, with ``request`` and what it has left of its deadline.
 
-        Blocks the calling greenlet. Raises `TimedOut` when the time is up, `ConnectError` when the name is not known.
+        Blocks the calling greenlet. Raises `TimedOut` when the time is up, `NotConnected` when the name is not known.
         A turn that is returned must be given back to `leave`.
         """
         turn = self._lookups.ask(host, self._loop.now())
@@ -131,7 +131,7 @@ class Resolving:
         if isinstance(found, list):
             turn.addresses = found
             return
-        failure = ConnectError(f"could not resolve host: {name} ({found})")
+        failure = NotConnected(f"could not resolve host: {name} ({found})")
         # It holds for all that have waited for it.
         self._wake(self._lookups.failed(turn, failure, self._loop.now()))
         raise failure

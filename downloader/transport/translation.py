@@ -14,9 +14,9 @@ from downloader.urls import redact
 
 _CLASSES: dict[int, type[errors.TransferError]] = {
     1: errors.ProtocolError,  # UNSUPPORTED_PROTOCOL: also for HTTP/0.9, that is: for garbage
-    5: errors.ConnectError,  # COULDNT_RESOLVE_PROXY
-    6: errors.ConnectError,  # COULDNT_RESOLVE_HOST
-    7: errors.ConnectError,  # COULDNT_CONNECT
+    5: errors.NotConnected,  # COULDNT_RESOLVE_PROXY
+    6: errors.NotConnected,  # COULDNT_RESOLVE_HOST
+    7: errors.NotConnected,  # COULDNT_CONNECT
     8: errors.ProtocolError,  # WEIRD_SERVER_REPLY
     16: errors.ConnectError,  # HTTP2
     18: errors.BodyError,  # PARTIAL_FILE
@@ -79,6 +79,7 @@ def translate(code: int, message: str, os_errno: int = 0, *, reused: bool = Fals
         text = "the server closed the connection without an answer"
     elif code == 100 and not message.strip():
         text = "the header is too large"
-    if os_errno and kind is errors.ConnectError and (reason := os.strerror(os_errno)).lower() not in text.lower():
-        text = f"{text} ({reason})"
+    if os_errno and issubclass(kind, errors.ConnectError):
+        reason = os.strerror(os_errno)
+        text = text if reason.lower() in text.lower() else f"{text} ({reason})"
     return kind(text)

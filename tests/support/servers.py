@@ -206,4 +206,4 @@ def _reset() -> errors.ConnectError:
 
 
 def _unreached() -> errors.ConnectError:
-    return errors.ConnectError("connection refused")
+    return errors.NotConnected("connection refused")

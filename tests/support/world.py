@@ -24,7 +24,7 @@ from downloader.tries import Tries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from downloader.schedule import Host, Ticket
+    from downloader.hosts import Host, Ticket
 
 TURNAROUND = 0.001
 """Seconds from a slot's grant to when its request is sent."""
@@ -168,7 +168,8 @@ class World:
                 do()
             if self._room:
                 self._feed()
-        assert (self.scheduler.running, self.scheduler.queued, self.scheduler.delayed) == (0, 0, 0)
+        assert not self.scheduler.running
+        assert not any(host.busy for host in self.scheduler.hosts())
         return self
 
     # The engine.
@@ -213,13 +214,16 @@ class World:
 
     def _tick(self) -> None:
         self._tick_at = inf
-        received: dict[str, int] = {}
+        received: dict[Host, tuple[int, int]] = {}
         for index, request in self._running.items():
-            name = self.scheduler.ticket(index).host.name
-            received[name] = received.get(name, 0) + int(request.received())
-        self.scheduler.flowed(self.now, received)
-        for name in received:
-            self._note(self.scheduler._hosts[name])
+            host = self.scheduler.ticket(index).host
+            size, silent = received.get(host, (0, 0))
+            came = int(request.received())
+            received[host] = size + came, silent + (came == 0)
+        for host in self.scheduler.flowed(self.now, received):
+            self.scheduler.heard(host)
+        for host in received:
+            self._note(host)
         self._pump()
 
     # One attempt.
@@ -279,7 +283,7 @@ class World:
     def _end(self, request: Request, failure: errors.ItemError | None, *, heard: bool) -> None:
         request.ended = True
         index, item, scheduler = request.index, self._items[request.index], self.scheduler
-        ticket = scheduler.ticket(index)
+        ticket = self.scheduler.ticket(index)
         host = ticket.host
         if failure is None:
             scheduler.answered(ticket, self.now, self.now - request.sent, request.file.size)
@@ -288,6 +292,8 @@ class World:
             if failure.retry_after:
                 self._held[host.name] = max(self._held.get(host.name, 0.0), self.now + failure.retry_after)
                 scheduler.hold(host.name, self.now + failure.retry_after, most=self.now + PATIENCE)
+        if heard:
+            scheduler.heard(host)
         self._note(host)
         del self._running[index]
         scheduler.finish(index)
@@ -300,7 +306,7 @@ class World:
             self._emit(index, failure)
             return
         item.tries, delay = step
-        scheduler.add(index, item.file.host, not_before=self.now + delay)
+        scheduler.add_begun(index, item.file.host, not_before=self.now + delay)
         self._pump()
 
     def _tell(
@@ -316,12 +322,20 @@ class World:
             item.refusals += 1
             goes_on = host.running > 1 or host.answers > item.answers
             item.answers = host.answers
-            counts = self.scheduler.refused(ticket, self.now, error.retry_after)
+            by_rate = isinstance(error, errors.StatusError) and error.status == 429
+            counts = self.scheduler.refused(ticket, self.now, error.retry_after, by_rate=by_rate)
             item.free = counts and goes_on and item.refusals <= FREE_REFUSALS
+            if host.health.probe_at is not None:
+                return errors.HostDown(str(error))
+            error.retryable = error.retryable and not host.hopeless
         elif outcome is not Outcome.NOTHING:
             self.refused += 1
-            if self.scheduler.unreachable(ticket, self.now, silent=outcome is Outcome.SILENT):
+            silent = outcome is Outcome.SILENT
+            if self.scheduler.unreachable(ticket, self.now, silent=silent):
                 return errors.HostDown(str(error))
+            item.refusals += 1
+            free = host.health.has_answered and isinstance(error, errors.NotConnected)
+            item.free = free and item.refusals <= FREE_REFUSALS
         return error
 
     # What must hold in every world.
@@ -338,7 +352,7 @@ class World:
         assert len(scheduler._known) <= KNOWN_HOSTS
         for index in started:
             assert index not in self._running, "an item was started twice"
-            host = scheduler.ticket(index).host
+            host = self.scheduler.ticket(index).host
             assert host.running <= host.limit.level, "more than its level"
         if self._strict:
             self._check_fairness(started)
@@ -346,7 +360,7 @@ class World:
     def _check_fairness(self, started: list[int]) -> None:
         """Nobody who can be asked waits for more than a turn of each of the others; no slot is free meanwhile."""
         scheduler = self.scheduler
-        starts = Counter(scheduler.ticket(index).host.name for index in started)
+        starts = Counter(self.scheduler.ticket(index).host.name for index in started)
         for host in scheduler.hosts():
             askable = (
                 bool(host.queue)
