@@ -273,6 +273,19 @@ def test_a_name_that_hangs_or_is_unknown_holds_up_no_other(
     assert lookups(tmp_path / "lookups")["fail.test"] <= 2
 
 
+def test_names_that_hang_leave_threads_for_the_others(
+    gdl: RunGdl, resolver: Resolver, faults: f.FaultServer, tmp_path: Path
+) -> None:
+    faults.otherwise(f.ok(PICTURE))
+    names = [f"hang{number}" for number in range(3 * LOOKUPS)] + [f"www{number}" for number in range(20)]
+    urls = [f"http://{name}.test:{faults.port}/{name}.jpg" for name in names]
+    done = gdl(
+        *("--json", "--timeout", "1", "--retries", "0", "-o", "out", *urls),
+        env=resolver.environment(tmp_path / "lookups"),
+    )
+    assert outcomes(done) == {"saved": 20, "timeout": 3 * LOOKUPS}, done.stderr
+
+
 def test_waiting_for_an_address_counts_to_the_time_a_url_may_take(
     gdl: RunGdl, resolver: Resolver, tmp_path: Path
 ) -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _PROXIES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """Variables that libcurl takes a proxy from; it leaves HTTP_PROXY to CGI programs."""
-_THREADS = 2 * LOOKUPS
-"""Half of them may hang in look-ups that were given up."""
+_THREADS = LOOKUPS + 480
+"""All but `LOOKUPS` may hang in look-ups that were given up: nothing can end them."""
 _IDLE = 5
 """Seconds a thread waits for more to do."""
 
@@ -122,12 +122,10 @@ class Resolving:
         if self._threads is None:
             from gevent.threadpool import ThreadPool  # takes 6 ms, which addresses in place of names need not
 
-            self._threads = ThreadPool(_THREADS, idle_task_timeout=_IDLE)
-        asked = self._threads.spawn(_addresses, name, int(port))
-        asked.wait(self._timeout)
-        if not asked.ready():
-            raise TimedOut(f"the host's address did not come in {self._timeout:g} s")
-        found = asked.get()
+            self._threads = ThreadPool(_THREADS, idle_task_timeout=_IDLE)  # starts those that are needed
+        late = TimedOut(f"the host's address did not come in {self._timeout:g} s")
+        with gevent.Timeout(self._timeout, late):  # where all threads hang, starting waits, too
+            found = self._threads.spawn(_addresses, name, int(port)).get()
         if isinstance(found, list):
             turn.addresses = found
             return
