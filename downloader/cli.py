@@ -12,7 +12,7 @@ import click
 from downloader import sources as lists
 from downloader._version import __version__
 from downloader.errors import InputError, UsageError
-from downloader.options import MEDIA, USER_AGENT, Options
+from downloader.options import JOBS, MEDIA, USER_AGENT, Options
 from downloader.urls import parse
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ _telling = _option("What is shown")
     "--jobs",
     metavar="N",
     type=int,
-    default=128,
+    default=JOBS,
     show_default=True,
     help="Transfers at once over all hosts, at most.",
 )

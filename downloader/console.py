@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import gevent
 
+from downloader import descriptors, trust
 from downloader import sources as lists
-from downloader import trust
 from downloader.engine import Engine
 from downloader.errors import Interrupted, StopRun
 from downloader.outlet import Outlet
@@ -74,6 +74,7 @@ class Display:
 def download_all(sources: Sequence[str], options: Options, display: Display) -> ExitCode:
     """Download what ``sources`` list, showing it as ``display`` says. Raises `errors.UsageError` before it starts."""
     try:
+        descriptors.raise_limit(options.jobs)
         with ExitStack() as stack:
             return _Run(sources, options, display, stack).perform()
     except StopRun as error:  # what the run should have left beside its files could not be written

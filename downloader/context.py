@@ -10,6 +10,7 @@ import gevent
 from gevent.event import Event
 
 from downloader import errors, files, leftovers, naming
+from downloader.descriptors import MOST_NAMELESS
 from downloader.locks import NameLocks
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class Context:
     cookies: CookieFile | None = None
     template: naming.Template | None = None
     listeners: Sequence[Listener] = ()
+    most_nameless: int = MOST_NAMELESS
+    """Items that may wait for their names at once: each may have a part open, and no slot any more."""
+    nameless: int = 0
+    """Those that do."""
     working: set[str] = field(default_factory=set)
     """Keys of the names whose part files are open in this process."""
     unfinished: set[Unfinished] = field(default_factory=set)
@@ -164,13 +169,20 @@ class Name:
             self.given = (self._claimed or {}).get(name) or context.ledger.want(self.item.index, name, self.item.url)
 
     def settle(self, context: Context) -> str:
-        """Return the name this item gets, waiting `NAME_PATIENCE` seconds for those before it in the list."""
+        """Return the name this item gets, waiting `NAME_PATIENCE` seconds for those before it in the list.
+
+        It does not wait where as many do already as there are descriptors for.
+        """
         if self.given is None:
             self.given = context.ledger.given(self.item.index)
-        if self.given is None:
+        if self.given is None and context.nameless < context.most_nameless:
             settled = Event()
             context.ledger.watch(self.item.index, settled.set)
-            settled.wait(NAME_PATIENCE)
+            context.nameless += 1
+            try:
+                settled.wait(NAME_PATIENCE)
+            finally:
+                context.nameless -= 1
         return self.given or self.settle_now(context)
 
     def settle_now(self, context: Context) -> str:

@@ -8,17 +8,19 @@ start, and each of those gets a greenlet that lives until its result, waiting wi
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
 
-from downloader import errors, naming, results, trust, urls
+from downloader import descriptors, errors, naming, results, trust, urls
 from downloader.attempts import Attempts
 from downloader.claims import NameLedger, SeenSet
 from downloader.context import Context, Name, Skip
 from downloader.cookies import CookieFile
 from downloader.items import BadItem, Running, Tally
+from downloader.options import JOBS
 from downloader.slots import Slots
 from downloader.transport import Transport
 
@@ -51,6 +53,10 @@ class Engine:
 
     def __init__(self, options: Options, *, listeners: Sequence[Listener] = (), read_on: bool = False) -> None:
         """``read_on``: when nothing can be written any more, read the rest of the items to give each its result."""
+        self._asked = options.jobs
+        self._descriptors = descriptors.share_out(options.jobs, descriptors.free())
+        if self._descriptors.transfers < options.jobs:
+            options = replace(options, jobs=self._descriptors.transfers)
         self.options = options
         self.tally = Tally()
         self.running: dict[int, Running] = {}
@@ -83,8 +89,12 @@ class Engine:
         template = naming.Template(options.name) if options.name else None
         cookies = CookieFile(options.cookies, now=time.time()) if options.cookies else None
         with trust.bundle(options.cacert) as cainfo:
-            transport = Transport(options, cainfo=cainfo)
-            self._context = Context(options, transport, NameLedger(), cookies, template, self._listeners)
+            transport = Transport(options, cainfo=cainfo, room=self._descriptors)
+            self._context = Context(
+                *(options, transport, NameLedger(), cookies, template, self._listeners),
+                most_nameless=self._descriptors.nameless,
+            )
+            self._tell_of_descriptors()
             feeder = gevent.spawn(self._feed, items)
             try:
                 self._over.wait()
@@ -100,6 +110,12 @@ class Engine:
                 self._seen.close()
         if self._feed_error is not None:
             raise self._feed_error
+
+    def _tell_of_descriptors(self) -> None:
+        jobs = self.options.jobs
+        if jobs < self._asked:
+            tell = self._note if self._asked == JOBS else self._warn  # it is news to who has asked for more
+            tell(f"at most {jobs} transfers at once: the limit of open files (ulimit -n) is too low for {self._asked}")
 
     def found(self, *, every: bool = False) -> list[str]:
         """Return the summary's lines about hosts, as `troubles.Troubles.found`."""

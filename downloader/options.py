@@ -19,6 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 MEDIA = ("image/*", "video/*", "audio/*")
 PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+JOBS = 128
 MOST_JOBS = 10_000
 """More transfers at once than this no machine has descriptors for."""
 USER_AGENT = f"gdl/{__version__}"
@@ -30,8 +31,8 @@ class Options:
 
     output: str = "."
     """The folder files are saved in; made when the first file needs it."""
-    jobs: int = 128
-    """Most transfers in flight at once, over all hosts."""
+    jobs: int = JOBS
+    """Most transfers in flight at once, over all hosts; fewer where the process may not open files enough."""
     per_host: int | None = None
     """Most transfers in flight to one host (scheme, name and port); None for as many as it can stand."""
     delay: float | None = None

@@ -31,6 +31,7 @@ LAYERS = (
         "verdict",
         "cookies",
         "claims",
+        "descriptors",
         "partfile",
         "statefile",
         "leftovers",

@@ -20,6 +20,7 @@ from support import faults as f
 from support.samples import picture
 
 from downloader import errors
+from downloader.descriptors import Room
 from downloader.options import Options
 from downloader.request import Request
 from downloader.transport import Transport, handles
@@ -442,6 +443,24 @@ def test_a_connection_that_was_closed_between_two_requests_makes_room_for_anothe
         assert [answer.body for answer in in_parallel(at_once)] == [BODY] * (1 + others)
         assert faults.connections == number * (1 + others)
         eventually(lambda: not faults.open_connections, "the end of all connections")
+
+
+def test_idle_connections_make_room_for_new_ones() -> None:
+    ready = threading.Event()
+    with ExitStack() as stack:
+        servers = [stack.enter_context(f.FaultServer()) for _ in range(8)]
+        client = Transport(Options(timeout=20.0, jobs=4), room=Room(transfers=4, connections=6, hanging=0, nameless=0))
+        stack.callback(client.close)
+        urls = [server.route("/a", f.ok(BODY)) for server in servers[:4]]
+        in_parallel([partial(get, client, url) for url in urls])
+        assert sum(server.open_connections for server in servers) == 4
+        urls = [server.route("/a", f.when(ready, f.ok(BODY))) for server in servers[4:]]
+        running = [gevent.spawn(get, client, url) for url in urls]
+        eventually(lambda: sum(server.serving for server in servers) == 4, "four requests")
+        eventually(lambda: sum(server.open_connections for server in servers) <= 6, "the end of two connections")
+        ready.set()
+        gevent.joinall(running, timeout=20)
+        assert [greenlet.value.body for greenlet in running if greenlet.value] == [BODY] * 4
 
 
 def test_closing_gives_everything_back_and_may_be_repeated(faults: f.FaultServer) -> None:

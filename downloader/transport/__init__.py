@@ -23,6 +23,7 @@ import pycurl
 
 from downloader import errors
 from downloader.addresses import is_public
+from downloader.descriptors import share_out
 from downloader.transport.ends import Unheard, check_end, pending
 from downloader.transport.exchange import LOOKS, USEFUL, Exchange
 from downloader.transport.gate import Gate
@@ -38,15 +39,11 @@ from downloader.urls import host_key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from downloader.descriptors import Room
     from downloader.options import Options
     from downloader.request import Request
     from downloader.transport.exchange import Receiver
     from downloader.transport.lookups import Turn
-
-IDLE = 64
-"""Connections kept at least, in use and idle together."""
-MOST_IDLE = 256
-"""Connections kept idle at most while all transfers are under way."""
 
 __all__ = ["Reply", "Transport", "Unheard"]
 
@@ -60,6 +57,7 @@ class Transport:
     ``spare`` bounds how many idle easy handles are kept for reuse. ``cainfo`` is a PEM file with the trusted
     certificates (a path, so that libcurl parses it once for all connections). ``allowed`` judges each address before
     it is connected to, and no proxy is used then; by default that is what ``--public-only`` asks for.
+    ``room`` is how many connections and hanging look-ups there are descriptors for.
     """
 
     def __init__(
@@ -69,6 +67,7 @@ class Transport:
         cainfo: str | None = None,
         spare: int = 64,
         allowed: Callable[[str], bool] | None = None,
+        room: Room | None = None,
     ) -> None:
         self._allowed = allowed or (is_public if options.public_only else None)
         direct = self._allowed is not None
@@ -80,12 +79,14 @@ class Transport:
         self._closed = False
         self._loop = loop = gevent.get_hub().loop
         self._multi = pycurl.CurlMulti()
-        # Connections of hosts whose turn comes again: descriptors are cheap, but not without end.
-        self._multi.setopt(pycurl.M_MAXCONNECTS, max(IDLE, options.jobs + min(options.jobs, MOST_IDLE)))
+        room = room or share_out(options.jobs, None)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, room.connections)
+        # The first bounds those that become idle only; at this one, an idle one is closed before another is opened.
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, room.connections)
         self._watchers = Watchers(self._multi, loop, self._drive)
         self._resolving: Resolving | None = None
         if looks_names_up(options, direct=direct):
-            self._resolving = Resolving(options.timeout, loop)
+            self._resolving = Resolving(options.timeout, loop, hanging=room.hanging)
         self._origins = Origins(waits=self._resolving is not None)
         self._pacer: Pacer | None = None
         if options.limit_rate is not None:

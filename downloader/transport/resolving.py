@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _PROXIES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """Variables that libcurl takes a proxy from; it leaves HTTP_PROXY to CGI programs."""
-_THREADS = LOOKUPS + 480
-"""All but `LOOKUPS` may hang in look-ups that were given up: nothing can end them."""
 _IDLE = 5
 """Seconds a thread waits for more to do."""
 
@@ -43,12 +41,17 @@ def looks_names_up(options: Options, *, direct: bool) -> bool:
 
 
 class Resolving:
-    """Has each host's name looked up once at a time for all of its requests."""
+    """Has each host's name looked up once at a time for all of its requests.
 
-    def __init__(self, timeout: float, loop: Any) -> None:
+    ``hanging`` look-ups that were given up may go on in their threads, as nothing can end them, without taking any
+    from the others.
+    """
+
+    def __init__(self, timeout: float, loop: Any, *, hanging: int) -> None:
         self._lookups = Lookups(timeout)
         self._timeout = timeout
         self._loop = loop
+        self._most = LOOKUPS + hanging
         self._threads: ThreadPool | None = None
 
     def knows(self, host: str) -> bool:
@@ -122,7 +125,7 @@ class Resolving:
         if self._threads is None:
             from gevent.threadpool import ThreadPool  # takes 6 ms, which addresses in place of names need not
 
-            self._threads = ThreadPool(_THREADS, idle_task_timeout=_IDLE)  # starts those that are needed
+            self._threads = ThreadPool(self._most, idle_task_timeout=_IDLE)  # starts those that are needed
         late = TimedOut(f"the host's address did not come in {self._timeout:g} s")
         with gevent.Timeout(self._timeout, late):  # where all threads hang, starting waits, too
             found = self._threads.spawn(_addresses, name, int(port)).get()
