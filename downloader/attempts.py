@@ -107,7 +107,7 @@ class Attempts:
         """Have the host's failure count, and return what it is for the item."""
         slots, ticket, host = self._slots, self._slot.ticket, self._slot.host
         self._free = False
-        outcome = outcomes.of(error, heard=self._slot.heard_of)
+        outcome = outcomes.of(error, heard=self._slot.heard_of, known=host.health.has_answered)
         if outcome is Outcome.ANSWERED:
             slots.answered(ticket, *self._came())
         elif outcome is Outcome.REFUSED:

@@ -195,7 +195,7 @@ class Engine:
 
     def _look_ahead(self) -> None:
         """Read further: there are slots that none of the items read so far can use."""
-        if self._live <= self._low:
+        if self._live <= self._low or len(self._greenlets) > 4 * self.options.jobs:  # those wait, and take memory
             return
         most = MOST_AHEAD if self._slots.several else MOST_OF_ONE
         if self._window < most:

@@ -17,7 +17,7 @@ class Host:
     """A host and what is known of it."""
 
     __slots__ = (
-        *("answers", "asked_at", "before", "begun", "delayed", "flowed", "health", "held_until"),
+        *("answers", "asked_at", "away", "before", "begun", "delayed", "flowed", "health", "held_until"),
         *("in_ring", "limit", "name", "queue", "received", "refusals", "running", "told", "wake_at"),
     )
 
@@ -29,6 +29,8 @@ class Host:
         """Items that go before them: they want another try, or were redirected here."""
         self.delayed = 0
         """Items that will be among those when the time of their next try has come."""
+        self.away = 0
+        """Items that it has redirected to other hosts, and that wait for a slot of those."""
         self.limit = Limit(most)
         self.told = self.limit.level
         """The level that was told last."""
@@ -53,6 +55,14 @@ class Host:
         self.wake_at = 0.0
         """When it enters the ring again by itself; 0 where it is not waiting for a time."""
 
+    def heard(self) -> bool:
+        """It has begun to answer a request; tell whether it was down, and is not any more."""
+        was_down = self.health.probe_at is not None
+        if was_down and self.hopeless:  # then one more refusal is no sign of anything else
+            return False
+        self.health.answered()
+        return was_down
+
     @property
     def hopeless(self) -> bool:
         """Whether to refuse requests is all that it has done for long."""
@@ -61,7 +71,7 @@ class Host:
     @property
     def busy(self) -> bool:
         """Whether there is anything to be had from it."""
-        return bool(self.queue or self.begun or self.running or self.delayed)
+        return bool(self.queue or self.begun or self.running or self.delayed or self.away)
 
 
 class Ticket(NamedTuple):

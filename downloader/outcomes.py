@@ -25,12 +25,16 @@ class Outcome(Enum):
     """Nothing: the failure is of another making."""
 
 
-def of(error: errors.ItemError, *, heard: bool) -> Outcome:
-    """Return what ``error`` tells of the host; ``heard`` is whether any response's head came before it."""
+def of(error: errors.ItemError, *, heard: bool, known: bool = False) -> Outcome:
+    """Return what ``error`` tells of the host; ``heard`` is whether any response's head came before it.
+
+    ``known``: the host has answered others, so that it is there if it only breaks a connection.
+    """
     if isinstance(error, errors.StatusError) and heard:
         return Outcome.REFUSED if error.status in _REFUSALS else Outcome.ANSWERED
     if isinstance(error, errors.ConnectError):
-        return Outcome.REFUSED if heard else Outcome.UNREACHABLE
+        there = heard or (known and not isinstance(error, errors.NotConnected))
+        return Outcome.REFUSED if there else Outcome.UNREACHABLE
     if isinstance(error, errors.TimedOut):
         return Outcome.ANSWERED if heard else Outcome.SILENT
     if not heard or not isinstance(error, errors.TransferError) or isinstance(error, errors.DeadlineExceeded):

@@ -12,7 +12,8 @@ The engine adds items and reports what became of them; `Scheduler.start` answers
 
 A running item may borrow further slots of its host while nobody else could use them. Items that wait for another try
 hold no slot: they lie in a heap until their time, then go before those of their host that have not begun. So do items
-that were redirected to another host, which need a slot of that.
+that were redirected to another host and need a slot of that; while that is busy the first host starts as many fewer,
+as a redirect may not hold for long.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Scheduler:
         self._holds: list[tuple[float, int, str]] = []
         self._closed: OrderedDict[str, float] = OrderedDict()
         self._again: set[int] = set()
+        self._away: dict[int, Host] = {}
         self._borrowed = 0
         self._order = count()
 
@@ -84,15 +86,28 @@ class Scheduler:
         state.queue.append(item)
         self._enter_ring(state)
 
-    def add_begun(self, item: int, host: str, *, not_before: float | None = None) -> None:
-        """Queue ``item`` before those of the host that have not begun; for another try, once that time has come."""
+    def add_again(self, item: int, host: str, *, not_before: float) -> None:
+        """Queue ``item`` for another try, before those of the host that have not begun, once that time has come."""
         state = self._host(host)
-        if not_before is None:
-            self._queue_begun(item, state)
-        else:
-            heappush(self._delayed, (not_before, next(self._order), item, state))
-            state.delayed += 1
-            self._again.add(item)
+        heappush(self._delayed, (not_before, next(self._order), item, state))
+        state.delayed += 1
+        self._again.add(item)
+
+    def move(self, item: int, host: str) -> None:
+        """Free the slot of ``item``, and queue it for one of the ``host`` it was redirected to."""
+        origin, target = self._running[item].host, self._host(host)
+        if not target.wake_at:
+            self._away[item] = origin
+            origin.away += 1
+        self.finish(item)
+        self._queue_begun(item, target)
+
+    def _arrive(self, item: int) -> None:
+        origin = self._away.pop(item, None)
+        if origin is not None:
+            origin.away -= 1
+            self._enter_ring(origin)
+            self._forget(origin)
 
     def _queue_begun(self, item: int, host: Host) -> None:
         host.begun.append(item)
@@ -107,11 +122,13 @@ class Scheduler:
             host = self._ring.popleft()
             host.in_ring = False
             queue = host.begun or host.queue
-            if not queue or host.running >= host.limit.level:
+            if not queue or host.running + (0 if host.begun else host.away) >= host.limit.level:
                 continue
             if (self._delay or host.held_until > now) and self._waits(host, now):
                 continue
             item = queue.popleft()
+            if self._away:
+                self._arrive(item)
             host.running += 1
             host.asked_at = now
             again = item in self._again
@@ -127,7 +144,8 @@ class Scheduler:
         host = self._running.pop(item).host
         host.running -= 1
         self._enter_ring(host)
-        self._forget(host)
+        if not host.running:
+            self._forget(host)
 
     # What became of requests: to be told before the slot is freed.
 
@@ -138,14 +156,6 @@ class Scheduler:
     def ticket(self, item: int) -> Ticket:
         """Return what the request of ``item`` began with. Raises KeyError if it holds no slot."""
         return self._running[item]
-
-    def heard(self, host: Host) -> bool:
-        """The host has begun to answer a request; tell whether it was down, and is not any more."""
-        was_down = host.health.probe_at is not None
-        if was_down and host.hopeless:  # then one more of them is no sign of anything else
-            return False
-        host.health.answered()
-        return was_down
 
     def answered(self, ticket: Ticket, now: float, took: float | None, size: int) -> None:
         """The host has answered a request, as `limits.Limit.answered`."""
@@ -159,8 +169,7 @@ class Scheduler:
         """The host wants fewer requests, and none for ``pause`` seconds; False where that may be the file's fault.
 
         Where there cannot be fewer at once there are fewer in a time: it is left alone, ever longer while it refuses,
-        up to `hosts.MOST_REFUSALS` times. If it counts requests ``by_rate``, it is down then; else the files may be to
-        blame.
+        up to `hosts.MOST_REFUSALS` times. Where it counts requests (``by_rate``) it is down then.
         """
         host = ticket.host
         told = 0.0 if by_rate and pause is None else pause  # then it is the host's word for certain
@@ -254,6 +263,8 @@ class Scheduler:
         if until > state.held_until:
             state.held_until = until
             self._wait_until(state, until)
+            for item in state.begun if self._away else ():
+                self._arrive(item)
 
     def may_ask(self, host: Host, now: float) -> bool:
         """Tell whether somebody who has a slot of the host may send another request."""
@@ -274,9 +285,7 @@ class Scheduler:
 
     def next_time(self) -> float | None:
         """Return when a wait ends, or None where nothing waits for the clock."""
-        if not self._delayed and not self._holds:
-            return None
-        return min(heap[0][0] for heap in (self._delayed, self._holds) if heap)
+        return min((heap[0][0] for heap in (self._delayed, self._holds) if heap), default=None)
 
     def drain(self) -> list[int]:
         """Take out and return everything that holds no slot, queued and delayed, in no particular order."""
@@ -285,10 +294,10 @@ class Scheduler:
         for host in list(self._hosts.values()):
             host.queue.clear()
             host.begun.clear()
-            host.delayed = 0
+            host.delayed = host.away = 0
             self._forget(host)
-        self._delayed.clear()
-        self._again.clear()
+        for waiting in (self._delayed, self._again, self._away):
+            waiting.clear()
         return items
 
     def _wake(self, now: float) -> None:

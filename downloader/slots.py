@@ -79,13 +79,12 @@ class Slots:
 
     def wait(self, index: int, host: str, delay: float) -> None:
         """Wait for another slot, of ``host``, for ``delay`` seconds at least; blocks the calling greenlet."""
-        self._scheduler.add_begun(index, host, not_before=time.monotonic() + delay)
+        self._scheduler.add_again(index, host, not_before=time.monotonic() + delay)
         self._await_grant(index)
 
     def move(self, index: int, host: str) -> Ticket:
         """Change the item's slot for one of ``host``; blocks the calling greenlet."""
-        self._scheduler.finish(index)
-        self._scheduler.add_begun(index, host)
+        self._scheduler.move(index, host)
         self._await_grant(index)
         return self.ticket(index)
 
@@ -135,7 +134,7 @@ class Slots:
 
     def heard(self, host: Host) -> None:
         """The host has begun to answer a request."""
-        if self._scheduler.heard(host):
+        if host.heard():
             self.troubles.back(host.name)
 
     def answered(self, ticket: Ticket, took: float | None, size: int) -> None:

@@ -244,6 +244,14 @@ def _short(name: str) -> str:
 
 def _cause(host: str, reason: str) -> str:
     """Take out of the error's sentence that the host was not reached, and its name: both are told already."""
-    failed = _NOT_CONNECTED.fullmatch(reason)
-    cause = failed[1][:1].lower() + failed[1][1:] if failed else reason.removesuffix(f": {_name(host)}")
+    cause = reason.removesuffix(f": {_name(host)}")
+    what, named, why = reason.partition(f": {_name(host)} (")
+    if failed := _NOT_CONNECTED.fullmatch(reason):
+        cause = _uncapitalized(failed[1])
+    elif named and why.endswith(")"):
+        cause = f"{what}: {_uncapitalized(why[:-1])}"
     return cause if len(cause) <= REASON else f"{cause[: REASON - 1]}…"
+
+
+def _uncapitalized(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -41,3 +41,8 @@ def status(number: int) -> errors.StatusError:
 def test_what_a_failure_tells_of_its_host(error: errors.ItemError, unheard: Outcome, heard: Outcome) -> None:
     assert outcomes.of(error, heard=False) is unheard
     assert outcomes.of(error, heard=True) is heard
+
+
+def test_a_host_that_has_answered_before_and_breaks_a_connection_is_there() -> None:
+    assert outcomes.of(errors.ConnectError("x"), heard=False, known=True) is Outcome.REFUSED
+    assert outcomes.of(errors.NotConnected("x"), heard=False, known=True) is Outcome.UNREACHABLE

@@ -76,7 +76,7 @@ def test_finishing_what_does_not_run_is_an_error() -> None:
 
 def test_a_delayed_item_holds_no_slot_and_goes_first_when_its_time_has_come() -> None:
     scheduler = Scheduler(jobs=1)
-    scheduler.add_begun(1, "a", not_before=10.0)
+    scheduler.add_again(1, "a", not_before=10.0)
     scheduler.add(2, "a")
     scheduler.add(3, "a")
     assert waiting(scheduler) == (2, 1)
@@ -103,7 +103,7 @@ def test_an_item_added_to_a_held_host_waits_too() -> None:
     scheduler = Scheduler(jobs=9)
     scheduler.hold("a", 5.0)
     scheduler.add(1, "a")
-    scheduler.add_begun(2, "a", not_before=3.0)
+    scheduler.add_again(2, "a", not_before=3.0)
     assert scheduler.start(4.0) == []
     assert sorted(scheduler.start(5.0)) == [1, 2]
 
@@ -129,7 +129,7 @@ def test_a_finished_item_does_not_end_the_hold_of_its_host() -> None:
 
 def test_draining_gives_back_all_that_holds_no_slot() -> None:
     scheduler = filled(1, None, [(1, "a"), (2, "a"), (3, "b")])
-    scheduler.add_begun(4, "c", not_before=9.0)
+    scheduler.add_again(4, "c", not_before=9.0)
     assert scheduler.start(0.0) == [1]
     assert sorted(scheduler.drain()) == [2, 3, 4]
     assert (*waiting(scheduler), scheduler.running) == (0, 0, 1)
@@ -174,7 +174,7 @@ def under_way(items: str, *, jobs: int = 9, per_host: int | None = None) -> Sche
 
 
 def answer(scheduler: Scheduler, item: int, now: float) -> None:
-    scheduler.heard(scheduler.ticket(item).host)
+    scheduler.ticket(item).host.heard()
     scheduler.answered(scheduler.ticket(item), now, 0.1, 1000)
     scheduler.finish(item)
 
@@ -218,14 +218,14 @@ def test_what_a_host_can_stand_is_remembered_when_nothing_is_asked_of_it() -> No
 def test_a_host_of_which_an_item_waits_for_its_next_try_is_not_forgotten() -> None:
     scheduler = under_way("a")
     host = scheduler.ticket(0).host
-    scheduler.heard(host)
+    host.heard()
     scheduler.finish(0)
     assert not scheduler._hosts
     scheduler = under_way("a")
     host = scheduler.ticket(0).host
-    scheduler.heard(host)
+    host.heard()
     scheduler.finish(0)
-    scheduler.add_begun(0, "a", not_before=5.0)
+    scheduler.add_again(0, "a", not_before=5.0)
     assert scheduler.busy("a")
     assert not scheduler.busy("b")
     scheduler.start(5.0)
@@ -233,18 +233,58 @@ def test_a_host_of_which_an_item_waits_for_its_next_try_is_not_forgotten() -> No
 
 
 def test_those_that_have_begun_go_first_and_in_turn() -> None:
-    scheduler = Scheduler(jobs=1)
+    scheduler = Scheduler(jobs=2, per_host=2)
+    for item in (3, 4):
+        scheduler.add(item, "b")
+    assert scheduler.start(0.0) == [3, 4]
     for item in (1, 2):
         scheduler.add(item, "a")
+    scheduler.hold("a", 5.0)
     for item in (3, 4):
-        scheduler.add_begun(item, "a")
-    order = []
-    for _ in range(4):
-        (item,) = scheduler.start(0.0)
-        order.append(item)
+        scheduler.move(item, "a")
+    order = scheduler.start(5.0)
+    for item in order:
+        scheduler.finish(item)
+    order += scheduler.start(5.0)
+    for item in order[2:]:
         scheduler.finish(item)
     assert order == [3, 4, 1, 2]
     assert not scheduler._again, "to be redirected is no second try"
+    assert not scheduler._away
+    assert not scheduler._hosts
+
+
+def test_a_host_starts_no_more_than_those_that_it_redirects_to_take() -> None:
+    scheduler = Scheduler(jobs=99)
+    for item in range(100):
+        scheduler.add(item, "a")
+    for item in range(100, 100 + START):
+        scheduler.add(item, "b")
+    started = scheduler.start(0.0)[::2]
+    assert started == list(range(START))
+    for item in started:
+        scheduler.move(item, "b")
+        assert scheduler.start(1.0) == []
+    scheduler.hold("b", 50.0)
+    assert len(scheduler.start(2.0)) == START, "nobody waits for a host that is left alone"
+    for item in range(100, 100 + START):
+        scheduler.finish(item)
+    assert scheduler.start(50.0) == started
+    assert not scheduler._away
+
+
+def test_hosts_that_redirect_to_each_other_do_not_wait_for_each_other() -> None:
+    scheduler = Scheduler(jobs=99, per_host=1)
+    for item, host in ((1, "a"), (2, "b"), (3, "a"), (4, "b")):
+        scheduler.add(item, host)
+    assert scheduler.start(0.0) == [1, 2]
+    scheduler.move(1, "b")
+    assert scheduler.start(0.0) == []
+    scheduler.move(2, "a")
+    assert sorted(scheduler.start(0.0)) == [1, 2]
+    for item in (1, 2):
+        scheduler.finish(item)
+    assert sorted(scheduler.start(0.0)) == [3, 4]
 
 
 def test_a_host_that_refuses_a_single_request_is_left_alone_ever_longer_until_it_answers() -> None:
@@ -252,7 +292,7 @@ def test_a_host_that_refuses_a_single_request_is_left_alone_ever_longer_until_it
     now, waits = 0.0, []
     for item in range(8):
         assert scheduler.start(now) == [item]
-        scheduler.heard(scheduler.ticket(item).host)
+        scheduler.ticket(item).host.heard()
         if item == 5:
             scheduler.answered(scheduler.ticket(item), now, 0.1, 1000)
         else:
@@ -271,7 +311,7 @@ def test_a_host_that_counts_requests_is_down_after_refusing_for_long_and_another
     for item in range(MOST_REFUSALS):
         assert scheduler.start(now) == [item]
         ticket = scheduler.ticket(item)
-        assert not scheduler.heard(ticket.host)
+        assert not ticket.host.heard()
         for _ in range(2):
             scheduler.refused(ticket, now, None, by_rate=True)
         scheduler.finish(item)
@@ -279,11 +319,11 @@ def test_a_host_that_counts_requests_is_down_after_refusing_for_long_and_another
     health = ticket.host.health
     assert health.probe_at is not None
     assert health.gave_up_after == MOST_REFUSALS
-    assert not scheduler.heard(ticket.host)
+    assert not ticket.host.heard()
     assert health.probe_at is not None
     scheduler.start(now)
     scheduler.answered(scheduler.ticket(MOST_REFUSALS), now, 0.1, 1000)
-    assert scheduler.heard(ticket.host)
+    assert ticket.host.heard()
     assert health.probe_at is None
 
 
@@ -313,7 +353,7 @@ def test_a_ticket_tells_whether_its_item_was_tried_before() -> None:
     scheduler = under_way("a")
     assert scheduler.ticket(0)[1:] == (0, 0.0, False)
     scheduler.finish(0)
-    scheduler.add_begun(0, "b", not_before=1.0)
+    scheduler.add_again(0, "b", not_before=1.0)
     scheduler.add(1, "b")
     assert scheduler.start(1.0) == [0, 1]
     assert scheduler.ticket(0).again
@@ -367,7 +407,7 @@ def test_bytes_that_arrive_show_that_a_host_is_there() -> None:
     unreached(scheduler, 0, 0.1, silent=True)
     assert host.health.tries == 1
     assert scheduler.flowed(0.5, {host: (1000, 0)}) == [host]
-    assert not scheduler.heard(host)
+    assert not host.heard()
     assert host.health.tries == 0
     unreached(scheduler, 1, 0.6, silent=True)
     assert scheduler.flowed(1.0, {host: (1000, 0)}) == [], "nothing new"
@@ -505,7 +545,7 @@ def test_a_borrowed_slot_is_wanted_where_an_item_waits_that_could_have_it(
 def test_an_item_that_waits_for_its_time_or_for_another_hosts_slot_wants_no_slot() -> None:
     scheduler = running(9, 2, "abb")
     assert borrowed(scheduler, "a") == 1
-    scheduler.add_begun(10, "a", not_before=5.0)
+    scheduler.add_again(10, "a", not_before=5.0)
     scheduler.add(11, "b")
     assert scheduler.start(0.0) == []
     assert not scheduler.wanted("a")
@@ -542,7 +582,10 @@ def test_every_item_starts_once_when_the_clock_only_ever_jumps_to_the_next_time(
 ) -> None:
     scheduler = Scheduler(jobs=jobs, per_host=per_host)
     for number, (host, not_before) in enumerate(items):
-        scheduler.add_begun(number, host, not_before=not_before)
+        if not_before is None:
+            scheduler.add(number, host)
+        else:
+            scheduler.add_again(number, host, not_before=not_before)
     for host, until in holds:
         scheduler.hold(host, until)
     now, order = 1.0, []
@@ -637,7 +680,7 @@ class World(RuleBasedStateMachine):
         self.running.remove(item)
         self.scheduler.finish(item)
         self.delayed[item] = self.now + delay
-        self.scheduler.add_begun(item, self.host_of[item], not_before=self.now + delay)
+        self.scheduler.add_again(item, self.host_of[item], not_before=self.now + delay)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())

@@ -208,10 +208,10 @@ def test_errors_are_those_of_the_table(make: MakeTransport, faults: f.FaultServe
         faults.route("/stalled", f.stalled(BODY, 500)): errors.TimedOut,
         faults.route("/silent", f.hold): errors.TimedOut,
         faults.route("/endless-header", f.endless_header()): errors.ProtocolError,
-        "http://name.invalid/": errors.ConnectError,
+        "http://name.invalid/": errors.NotConnected,
     }
     with f.refused_port() as refused, f.unanswering_port() as unanswering:
-        expected[f"http://127.0.0.1:{refused}/"] = errors.ConnectError
+        expected[f"http://127.0.0.1:{refused}/"] = errors.NotConnected
         expected[f"http://127.0.0.1:{unanswering}/"] = errors.TimedOut
         jobs = [partial(get, client, url) for url in expected]
         jobs.append(partial(get, client, faults.url("/slow"), deadline=0.3))
@@ -219,7 +219,7 @@ def test_errors_are_those_of_the_table(make: MakeTransport, faults: f.FaultServe
     kinds = {url: type(error) for url, error in zip(expected, found, strict=True)}
     # A resolver may take its time to say no.
     if kinds["http://name.invalid/"] is errors.TimedOut:
-        kinds["http://name.invalid/"] = errors.ConnectError
+        kinds["http://name.invalid/"] = errors.NotConnected
     assert kinds == expected
     assert type(late) is errors.TimedOut
     assert not client._active

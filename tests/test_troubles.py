@@ -92,6 +92,10 @@ def test_a_host_that_is_down_is_warned_of_and_noted_when_it_is_back(told: Told) 
     [
         ("failed to connect to dead.example:80 (No route to host)", "no route to host"),
         ("could not resolve host: dead.example", "could not resolve host"),
+        (
+            "could not resolve host: dead.example (Name or service not known)",
+            "could not resolve host: name or service not known",
+        ),
         ("could not resolve host: proxy.example", "could not resolve host: proxy.example"),
         ("the server closed the connection (RST)", "the server closed the connection (RST)"),
         ("x" * 1000, "x" * 119 + "…"),

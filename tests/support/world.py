@@ -221,7 +221,7 @@ class World:
             came = int(request.received())
             received[host] = size + came, silent + (came == 0)
         for host in self.scheduler.flowed(self.now, received):
-            self.scheduler.heard(host)
+            host.heard()
         for host in received:
             self._note(host)
         self._pump()
@@ -293,7 +293,7 @@ class World:
                 self._held[host.name] = max(self._held.get(host.name, 0.0), self.now + failure.retry_after)
                 scheduler.hold(host.name, self.now + failure.retry_after, most=self.now + PATIENCE)
         if heard:
-            scheduler.heard(host)
+            host.heard()
         self._note(host)
         del self._running[index]
         scheduler.finish(index)
@@ -306,7 +306,7 @@ class World:
             self._emit(index, failure)
             return
         item.tries, delay = step
-        scheduler.add_begun(index, item.file.host, not_before=self.now + delay)
+        scheduler.add_again(index, item.file.host, not_before=self.now + delay)
         self._pump()
 
     def _tell(
@@ -314,7 +314,7 @@ class World:
     ) -> errors.ItemError:
         item.free = False
         host = ticket.host
-        outcome = outcomes.of(error, heard=heard)
+        outcome = outcomes.of(error, heard=heard, known=host.health.has_answered)
         if outcome is Outcome.ANSWERED:
             self.scheduler.answered(ticket, self.now, took, 0)
         elif outcome is Outcome.REFUSED:
