@@ -324,7 +324,7 @@ class World:
             item.answers = host.answers
             by_rate = isinstance(error, errors.StatusError) and error.status == 429
             counts = self.scheduler.refused(ticket, self.now, error.retry_after, by_rate=by_rate)
-            item.free = counts and goes_on and item.refusals <= FREE_REFUSALS
+            item.free = counts and goes_on and heard and item.refusals <= FREE_REFUSALS
             if host.health.probe_at is not None:
                 return errors.HostDown(str(error))
             error.retryable = error.retryable and not host.hopeless
