@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import count
 from typing import TYPE_CHECKING
 
 from downloader import naming
 from downloader.errors import StopRun
+from downloader.hashes import blake2b
 
 if TYPE_CHECKING:
     import sqlite3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +24,8 @@ class Digests:
     """The digests of one file by ``algorithms``, in their order."""
 
     def __init__(self, algorithms: Iterable[Algorithm]) -> None:
+        import hashlib  # loads OpenSSL, which takes 5 ms
+
         self._hashers = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms}
         self._at = 0
 

@@ -21,10 +21,11 @@ import stat
 import struct
 import sys
 from contextlib import suppress
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from gevent import monkey
+
+from downloader.hashes import blake2b
 
 if TYPE_CHECKING:
     from collections.abc import Callable

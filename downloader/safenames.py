@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 from unicodedata import category, normalize
 from urllib.parse import unquote_to_bytes
 
 from downloader.errors import NameRefused
+from downloader.hashes import blake2b
 from downloader.mediatypes import MEDIA_EXTENSIONS
 
 if TYPE_CHECKING:

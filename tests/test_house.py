@@ -20,7 +20,7 @@ MOST_LINES = 350
 
 # Each layer imports from the layers above it in this list, or from its own without going in circles.
 LAYERS = (
-    {"_version", "errors", "text"},
+    {"_version", "errors", "text", "hashes"},
     {"items"},
     {"options"},
     {"urls", "addresses", "limits", "health", "disposition", "media", "mediatypes", "markup", "probes", "signatures"},
