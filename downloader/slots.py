@@ -71,6 +71,8 @@ class Slots:
         """Queue a new item."""
         self._scheduler.add(index, host)
         self.pump()
+        if self._scheduler.idle and not self._stopped:  # now, so that reading goes on while it goes well
+            self._idle()
 
     def finish(self, index: int) -> None:
         """Free the slot of an item."""
