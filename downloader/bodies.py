@@ -92,7 +92,8 @@ class Source:
 
     def timer(self, most: float | None) -> gevent.Timeout:
         """Return what raises `errors.DeadlineExceeded` at the deadline in whoever waits within it."""
-        return gevent.Timeout(self.left(most), late(most))
+        left = self.left(most)
+        return gevent.Timeout(left, None if left is None else late(most))
 
     def left(self, most: float | None) -> float | None:
         """Return the seconds until the deadline, ``most`` after the start; raises `errors.DeadlineExceeded` after."""
@@ -106,4 +107,4 @@ class Source:
 
 def late(most: float | None) -> errors.DeadlineExceeded:
     """Return the error of an item that has taken its ``most`` seconds."""
-    return errors.DeadlineExceeded(f"not done within --max-time {most or 0:g} s")
+    return errors.DeadlineExceeded(f"not done within --max-time {most:g} s")

@@ -113,11 +113,6 @@ class Limit:
         self._took = 0.0
         self._mark: tuple[float, int] | None = None
 
-    @property
-    def growing(self) -> bool:
-        """Whether a higher level would be tried if there were enough to ask for."""
-        return self._growing and self.level < self._most
-
     def answered(
         self, now: float, epoch: int, running: int, took: float | None, size: int, *, again: bool = False
     ) -> None:

@@ -139,5 +139,4 @@ class Slot:
 
 def given_up(host: Host, reason: str) -> errors.HostDown:
     """Return the error of an item whose host is down."""
-    tries = host.health.gave_up_after
-    return errors.HostDown(f"host unreachable: gave up after {tries} {'try' if tries == 1 else 'tries'}: {reason}")
+    return errors.HostDown(f"host unreachable: gave up after {host.health.gave_up_after} tries: {reason}")

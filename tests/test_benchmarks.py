@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.benches import workplace
 from support.cli import REPOSITORY
 from support.processes import accepts, find_program
 
@@ -62,13 +63,8 @@ def test_peers_are_measured_beside_gdl(tmp_path: Path) -> None:
 
 
 def test_a_huge_file_is_measured_against_a_smaller_one(tmp_path: Path) -> None:
-    find_program("nginx")
-    find_program("openssl")
-    folders = [tmp_path / name for name in ("data", "nginx", "scratch")]
-    for folder in folders:
-        folder.mkdir()
-    with serving(folders[0], folders[1]) as server:
-        report = huge(Bench(server, folders[0], folders[2], choose(["gdl"]), runs=1), size=2 * MB, smaller=MB)
+    with workplace(tmp_path) as place:
+        report = huge(Bench(*place, choose(["gdl"]), runs=1), size=2 * MB, smaller=MB)
     assert [len(series.runs) for series in report.series] == [1]
     assert any(fact.text == "more than with 1 MB" for fact in report.facts)
 
@@ -102,14 +98,9 @@ def test_a_limit_is_strict_or_what_nginx_does_by_itself(tmp_path: Path) -> None:
 
 
 def test_bytes_are_counted_for_a_file_whose_download_is_killed(tmp_path: Path) -> None:
-    find_program("nginx")
-    find_program("openssl")
-    folders = [tmp_path / name for name in ("data", "nginx", "scratch")]
-    for folder in folders:
-        folder.mkdir()
-    with serving(folders[0], folders[1]) as server:
+    with workplace(tmp_path) as place:
         names = frozenset({"gdl"})
-        work = Bench(server, folders[0], folders[2], choose(names), count=2, names=names, seed=7)
+        work = Bench(*place, choose(names), count=2, names=names, seed=7)
         report = killed(work, seconds=1.0, kills=2)
     assert [series.label for series in report.series] == ["gdl -q", "gdl -q --split 4"]
     assert [fact.most for fact in report.facts] == [1.05, 1.05]

@@ -16,6 +16,7 @@ import certifi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.benches import workplace
 from support.cli import REPOSITORY
 from support.processes import find_program
 
@@ -25,7 +26,7 @@ from benchmarks.capped import Gate, picture
 from benchmarks.measure import MB, Usage, Wrong
 from benchmarks.report import Report
 from benchmarks.serve import started
-from benchmarks.server import Server, serving
+from benchmarks.server import Server
 from benchmarks.tools import OTHER, OURS, PARALLEL, Job, Tool, gdl_with
 from benchmarks.trials import SAVED, Trial, all_saved, contenders, download, saved, take_trials, times
 
@@ -217,13 +218,8 @@ def test_dead_hosts_are_measured_with_little_work(tmp_path: Path) -> None:
 
 
 def test_a_large_file_behind_a_list_is_measured_with_little_work(tmp_path: Path) -> None:
-    find_program("nginx")
-    find_program("openssl")
-    folders = [tmp_path / name for name in ("data", "nginx", "scratch")]
-    for folder in folders:
-        folder.mkdir()
-    with serving(folders[0], folders[1]) as server:
-        report = tail.tail_list(Bench(server, folders[0], folders[2], [OURS], runs=1, count=1))
+    with workplace(tmp_path) as place:
+        report = tail.tail_list(Bench(*place, [OURS], runs=1, count=1))
     assert report.facts[0].value == pytest.approx(10 * MB / (16 * 4 * 1024 * 1024))
     assert report.facts[1].most == 1.3
 

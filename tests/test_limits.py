@@ -74,7 +74,7 @@ def test_each_round_that_pays_multiplies_the_level() -> None:
     host = Host()
     assert [host.round() for _ in range(8)] == [12, 18, 27, 40, 60, 90, CEILING, CEILING]
     assert host.limit.highest == CEILING
-    assert not host.limit.growing
+    assert not (host.limit._growing and host.level < host.limit._most)
 
 
 @pytest.mark.parametrize("most", [1, 3, START, 13, CEILING])

@@ -384,12 +384,17 @@ def test_a_ceiling_for_each_host_holds_for_those_that_are_redirected_to(
     assert more_faults.peak == 2
 
 
+def redirecting_to_busy(faults: f.FaultServer, target: f.FaultServer) -> str:
+    """The list of files that a server redirects to one that wants to be left alone for a minute."""
+    target.otherwise(f.status(503, retry_after=60))
+    faults.otherwise(lambda connection, request: f.redirect(target.url(request.path))(connection, request))
+    return "\n".join(faults.url(f"/{number}.jpg") for number in range(20))
+
+
 def test_the_time_of_a_url_is_up_also_while_another_host_wants_to_be_left_alone(
     faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl
 ) -> None:
-    more_faults.otherwise(f.status(503, retry_after=60))
-    faults.otherwise(lambda connection, request: f.redirect(more_faults.url(request.path))(connection, request))
-    urls = "\n".join(faults.url(f"/{number}.jpg") for number in range(20))
+    urls = redirecting_to_busy(faults, more_faults)
     begun = time.monotonic()
     done = gdl("--json", "--max-time", "2", stdin=urls)
     assert time.monotonic() - begun < 30
@@ -400,9 +405,7 @@ def test_the_time_of_a_url_is_up_also_while_another_host_wants_to_be_left_alone(
 def test_who_is_interrupted_on_the_way_to_another_host_ends_with_the_run(
     faults: f.FaultServer, more_faults: f.FaultServer, tmp_path: Path
 ) -> None:
-    more_faults.otherwise(f.status(503, retry_after=60))
-    faults.otherwise(lambda connection, request: f.redirect(more_faults.url(request.path))(connection, request))
-    urls = "\n".join(faults.url(f"/{number}.jpg") for number in range(20))
+    urls = redirecting_to_busy(faults, more_faults)
     with start_gdl("--json", stdin=urls, cwd=tmp_path) as running:
         wait_until(lambda: len(faults.requests) >= 20 and more_faults.requests, "the redirects")
         running.send_signal(signal.SIGINT)

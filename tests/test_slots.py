@@ -545,6 +545,12 @@ def slot_of(desk: Desk, host: str) -> Slot:
     return slot
 
 
+def slot_that_holds(desk: Desk, index: int) -> Slot:
+    slot = slot_of(desk, A)
+    slot.take(desk.slots.ticket(index))
+    return slot
+
+
 def test_a_refusal_holds_the_host_that_is_asked(work: Work) -> None:
     slot = slot_of(work.desk, A)
     refusal = errors.StatusError("HTTP 503", status=503)
@@ -588,10 +594,8 @@ def test_slots_to_spare_are_offered_when_the_list_has_come_to_its_end(open_desk:
 def test_bytes_of_ranges_that_have_ended_are_counted_once(work: Work) -> None:
     desk = work.desk
     desk.slots.add(1, A)
-    slot = slot_of(desk, A)
-    slot.take(desk.slots.ticket(1))
-    host = slot.host
-    running = slot._running
+    slot = slot_that_holds(desk, 1)
+    host, running = slot.host, slot._running
     running.received = 5000
     ticket = slot.begin()
     slot.answered(ticket, 0.1, 3000)
@@ -603,16 +607,14 @@ def test_bytes_of_ranges_that_have_ended_are_counted_once(work: Work) -> None:
 def test_a_burst_of_refused_helpers_is_one_signal(work: Work) -> None:
     desk = work.desk
     desk.slots.add(1, A)
-    slot = slot_of(desk, A)
-    slot.take(desk.slots.ticket(1))
-    host = slot.host
+    slot = slot_that_holds(desk, 1)
     tickets = [slot.begin() for _ in range(7)]
     for ticket in tickets:
         slot.failed(ticket, errors.StatusError("HTTP 503", status=503))
-    assert host.limit.falls == 1
+    assert slot.host.limit.falls == 1
 
 
-def test_slotborrows_from_the_host_that_is_asked_in_this_try(open_desk: OpenDesk) -> None:
+def test_a_slot_borrows_from_the_host_that_is_asked_in_this_try(open_desk: OpenDesk) -> None:
     desk = open_desk(jobs=9, per_host=2)
     desk.slots.add(1, A)
     slot = slot_of(desk, B)
