@@ -17,6 +17,7 @@ def main() -> None:
         # Until the console takes over there is nothing to end cleanly, and a traceback tells nobody anything.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _fill_standard_streams()
+    gc.disable()  # what is imported stays
     from gevent import config, monkey
 
     _patch(monkey)
@@ -27,6 +28,7 @@ def main() -> None:
     # An item leaves no reference cycles behind, so that looking for some is a rare duty.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
     code = run()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, AttributeError, ValueError):

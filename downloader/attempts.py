@@ -92,7 +92,7 @@ class Attempts:
         finally:
             del self._shown[index]
             self._tally.received += running.received - running.resumed
-            if slots.holds(index):  # not if it was interrupted on its way to another host
+            if slot.held:  # not if it was interrupted on its way to another host
                 slots.finish(index)
         return None
 

@@ -2,8 +2,9 @@
 
 A level is a number of requests in flight. The rules:
 
-- Begin at `START`. As long as throughput grows with the level, multiply it by `GROWTH` after each round: as many
-  answers as there are requests in flight, so about a round trip.
+- Begin at `START`. As long as throughput grows with the level, multiply it after each round: as many answers as there
+  are requests in flight, so about a round trip. By `RAMP` until a growth has failed for the first time, by `GROWTH`
+  from then on.
 - A round at a level without a refusal proves that level.
 - Growth that does not pay is taken back: by Little's law throughput is the level divided by the mean time a request
   takes, so time that rises as fast as the level has gained nothing. That a growth pays may be seen from the first
@@ -30,7 +31,10 @@ START: Final = 8
 CEILING: Final = 96
 """Most requests in flight to one host unless ``--per-host`` says so: below the 100 streams that servers of HTTP/2
 are asked to allow (RFC 9113 section 6.5.2), and more than a round trip of 50 ms can use (see benchmarks)."""
+RAMP: Final = 2.0
+"""How much more is tried after a round while nothing has spoken against it."""
 GROWTH: Final = 1.5
+"""The same once something has."""
 STEP: Final = 1.25
 """How much a probe goes above the level that was left."""
 SURE: Final = 32
@@ -212,7 +216,8 @@ class Limit:
             self._growing = False
             self._next_probe = now + self._wait
             return None
-        self._set(min(self._most, max(self.level + 1, int(self.level * GROWTH))), "it keeps up")
+        growth = GROWTH if self._careful else RAMP
+        self._set(min(self._most, max(self.level + 1, int(self.level * growth))), "it keeps up")
         return this
 
     def refused(self, now: float, epoch: int, running: int, *, pause: float | None, again: bool = False) -> bool:

@@ -29,7 +29,7 @@ class Slot:
     whoever makes it.
     """
 
-    __slots__ = ("_first", "_running", "_slots", "heard_of", "host", "ticket")
+    __slots__ = ("_first", "_running", "_slots", "heard_of", "held", "host", "ticket")
 
     host: Host
     ticket: Ticket
@@ -42,6 +42,8 @@ class Slot:
         """Begin with a slot that was granted."""
         self.ticket = ticket
         self.host = ticket.host
+        self.held = True
+        """Not while it is on its way to another host."""
         self.heard_of = False
         """Whether the host has answered a request of this ticket."""
         self._first = True
@@ -81,6 +83,7 @@ class Slot:
         if name == self.host.name:
             return
         self._slots.answered(self.ticket, took, size)
+        self.held = False
         self.take(self._slots.move(self._running.item.index, name))
         self.check()
 

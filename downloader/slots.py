@@ -126,10 +126,6 @@ class Slots:
 
     # What became of a request; to be told while its slot is held.
 
-    def holds(self, index: int) -> bool:
-        """Tell whether the item holds a slot."""
-        return self._scheduler.holds(index)
-
     def ticket(self, index: int) -> Ticket:
         """Return what the item got its slot with. Raises KeyError if it holds none."""
         return self._scheduler.ticket(index)

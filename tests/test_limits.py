@@ -57,10 +57,10 @@ class Host:
         return self
 
     def settled(self) -> Host:
-        """At a proven level of 12, after more was refused."""
-        self.grown(18)
-        self.refuse(running=12)
-        assert self.level == 12
+        """At a proven level of 16, after more was refused."""
+        self.grown(32)
+        self.refuse(running=16)
+        assert self.level == 16
         self.round()
         return self
 
@@ -70,11 +70,22 @@ def test_a_host_of_which_nothing_is_known_gets_a_few() -> None:
     assert Host(3).level == 3
 
 
-def test_each_round_that_pays_multiplies_the_level() -> None:
+def test_each_round_that_pays_doubles_the_level() -> None:
     host = Host()
-    assert [host.round() for _ in range(8)] == [12, 18, 27, 40, 60, 90, CEILING, CEILING]
+    assert [host.round() for _ in range(8)] == [16, 32, 64, CEILING, CEILING, CEILING, CEILING, CEILING]
     assert host.limit.highest == CEILING
     assert not (host.limit._growing and host.level < host.limit._most)
+
+
+def test_growth_is_slower_once_some_has_failed() -> None:
+    host = Host()
+    host.round()
+    assert host.until_judged(2 * TOOK) == START
+    levels = [START]
+    while levels[-1] < CEILING:
+        if host.round() != levels[-1]:
+            levels.append(host.level)
+    assert levels == [8, 12, 18, 27, 40, 60, 90, CEILING]
 
 
 @pytest.mark.parametrize("most", [1, 3, START, 13, CEILING])
@@ -93,17 +104,17 @@ def test_a_round_of_fewer_than_the_level_allows_teaches_nothing() -> None:
     ("slower", "expected"),
     [
         (1.0, "grows"),
-        (1.2, "grows"),
-        (1.25, "grows"),  # throughput rises by 0.2 where the level rises by 0.5
-        (1.4, "falls back"),
-        (1.5, "falls back"),
+        (1.4, "grows"),
+        (1.5, "grows"),  # throughput rises by a third where the level doubles
+        (1.6, "falls back"),
+        (2.0, "falls back"),
         (5.0, "falls back"),
     ],
 )
 def test_growth_that_does_not_pay_is_taken_back(slower: float, expected: str) -> None:
     host = Host()
-    assert host.round() == 12
-    assert host.until_judged(TOOK * slower) == (18 if expected == "grows" else START)
+    assert host.round() == 16
+    assert host.until_judged(TOOK * slower) == (32 if expected == "grows" else START)
     assert host.limit.falls == 0
     assert host.limit.why == ("it keeps up" if expected == "grows" else "more gained nothing")
 
@@ -111,8 +122,8 @@ def test_growth_that_does_not_pay_is_taken_back(slower: float, expected: str) ->
 def test_it_takes_enough_requests_to_say_that_growth_has_not_paid() -> None:
     host = Host()
     host.round()
-    for _ in range(SURE // 12):
-        assert host.round(2 * TOOK) == 12
+    for _ in range(SURE // 16 - 1):
+        assert host.round(2 * TOOK) == 16
     assert host.round(2 * TOOK) == START
 
 
@@ -135,8 +146,8 @@ def test_what_did_not_pay_is_tried_again_later_and_later() -> None:
 def test_large_bodies_are_measured_by_their_bytes() -> None:
     host = Host()
     host.round(1.0, size=LARGE)
-    assert host.until_judged(1.0, size=2 * LARGE) == 18
-    assert host.until_judged(3.0, size=2 * LARGE) == 12
+    assert host.until_judged(1.0, size=2 * LARGE) == 32
+    assert host.until_judged(3.0, size=2 * LARGE) == 16
 
 
 # Refusals.
@@ -144,10 +155,10 @@ def test_large_bodies_are_measured_by_their_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("running", "expected"),
-    [(0, 12), (5, 12), (11, 12), (12, 12), (15, 15), (17, 17)],
+    [(0, 16), (5, 16), (15, 16), (16, 16), (20, 20), (31, 31)],
 )
 def test_a_refusal_above_what_was_proven_falls_back_to_that_or_to_what_is_answered(running: int, expected: int) -> None:
-    host = Host().grown(18)
+    host = Host().grown(32)
     assert host.refuse(running=running)
     assert host.level == expected
     assert host.limit.falls == 1
@@ -162,15 +173,15 @@ def test_a_refusal_where_nothing_was_proven_yet_leaves_half_at_least(running: in
 
 
 def test_refusals_of_requests_that_were_under_way_are_one_signal() -> None:
-    host = Host().grown(18)
+    host = Host().grown(32)
     epoch = host.limit.epoch
-    for left in range(17, 0, -1):
+    for left in range(31, 0, -1):
         assert host.limit.refused(host.now, epoch, left, pause=1.0)
-    assert host.level == 12
+    assert host.level == 16
     assert host.limit.falls == 1
 
 
-@pytest.mark.parametrize(("running", "expected"), [(11, 11), (8, 8), (6, 6), (3, 6), (0, 6)])
+@pytest.mark.parametrize(("running", "expected"), [(15, 15), (10, 10), (8, 8), (3, 8), (0, 8)])
 def test_a_refusal_of_a_proven_level_leaves_what_is_still_answered_and_half_at_least(
     running: int, expected: int
 ) -> None:
@@ -181,18 +192,18 @@ def test_a_refusal_of_a_proven_level_leaves_what_is_still_answered_and_half_at_l
 
 def test_a_level_falls_to_one_but_not_to_none() -> None:
     host = Host().settled()
-    assert [host.level for _ in range(5) if host.refuse(running=0)] == [6, 3, 1, 1, 1]
+    assert [host.level for _ in range(5) if host.refuse(running=0)] == [8, 4, 2, 1, 1]
 
 
 def test_one_refusal_without_a_pause_may_be_the_files_own() -> None:
     host = Host().settled()
     assert not host.refuse(pause=None)
-    assert host.level == 12
+    assert host.level == 16
     host.round()
     assert not host.refuse(pause=None)
-    assert host.level == 12
+    assert host.level == 16
     assert host.refuse(pause=None)
-    assert host.level == 11
+    assert host.level == 15
 
 
 def test_files_that_are_refused_whenever_they_are_asked_for_lower_nothing() -> None:
@@ -201,7 +212,7 @@ def test_files_that_are_refused_whenever_they_are_asked_for_lower_nothing() -> N
         host.round()
         host.refuse(pause=None, again=number > 2)
         host.refuse(pause=None, again=number > 2)
-    assert host.level > 12
+    assert host.level > 16
     falls = host.limit.falls
     for _ in range(50):
         host.round()
@@ -219,14 +230,14 @@ def test_a_host_that_refuses_most_is_to_blame_whoever_asks() -> None:
 
 @pytest.mark.parametrize("pause", [None, 0.0, 0.5, 1.0, 5.0, 60.0])
 def test_more_is_tried_again_in_time_but_not_too_soon_after_a_pause(pause: float | None) -> None:
-    host = Host().grown(18)
-    host.refuse(running=12, pause=pause)
+    host = Host().grown(32)
+    host.refuse(running=16, pause=pause)
     since = host.now
-    while host.level == 12:
+    while host.level == 16:
         host.round()
     waited = host.now - since - (pause or 0.0)
     assert waited == pytest.approx(max(PROBE, PATIENT * (pause or 0.0)), abs=3 * TOOK)
-    assert host.level == 15
+    assert host.level == 20
     assert host.limit.why == "trying more"
 
 
@@ -235,11 +246,11 @@ def test_what_is_refused_is_tried_ever_more_rarely() -> None:
     waits: list[float] = []
     for _ in range(30):
         since = host.now
-        while host.level == 12:
+        while host.level == 16:
             host.round(0.5)
         waits.append(host.now - since)
-        host.refuse(running=12, pause=None)
-        assert host.level == 12
+        host.refuse(running=16, pause=None)
+        assert host.level == 16
     assert all(later > before - 1 for before, later in pairwise(waits))
     assert waits[-1] == pytest.approx(limits.RAREST, abs=2)
 
@@ -248,10 +259,10 @@ def test_a_level_is_given_back_where_it_was_not_the_reason() -> None:
     host = Host().settled()
     host.refuse(running=0, pause=0.0)
     host.refuse(running=0, pause=0.0)
-    host.limit.restore(12, 1)
-    assert (host.level, host.limit.falls) == (12, 1)
+    host.limit.restore(16, 1)
+    assert (host.level, host.limit.falls) == (16, 1)
     host.limit.restore(3, 0)
-    assert (host.level, host.limit.falls) == (12, 0)
+    assert (host.level, host.limit.falls) == (16, 0)
 
 
 # Transfers that take long.
@@ -291,14 +302,14 @@ def test_waits_do_not_grow_where_nothing_was_ever_stood() -> None:
 
 
 def test_long_transfers_grow_by_their_bytes_while_these_grow() -> None:
-    assert flow(Limit(), 30, lambda level: 1e6 * level) == [8, 12, 18, 27, 40, 60, 90, CEILING]
+    assert flow(Limit(), 30, lambda level: 1e6 * level) == [8, 16, 32, 64, CEILING]
 
 
 def test_long_transfers_that_share_a_full_link_grow_no_further() -> None:
     limit = Limit()
-    assert set(flow(limit, 300, lambda _: 1e7)) == {8, 12}
+    assert set(flow(limit, 300, lambda _: 1e7)) == {8, 12, 16}
     limit = Limit()
-    assert max(flow(limit, 300, lambda level: min(3e7, 1e6 * level))) <= 60
+    assert max(flow(limit, 300, lambda level: min(3e7, 1e6 * level))) <= 64
 
 
 def test_a_stalled_host_teaches_nothing_by_its_bytes() -> None:

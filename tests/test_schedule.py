@@ -192,9 +192,9 @@ def test_a_level_that_rises_lets_more_start_and_one_that_falls_fewer() -> None:
     for item in range(START):
         answer(scheduler, item, 1.0)
         scheduler.start(1.0)
-    assert scheduler.running == host.limit.level == 12
+    assert scheduler.running == host.limit.level == 16
     assert scheduler.refused(scheduler.ticket(START), 1.0, 1.0)
-    assert host.limit.level == 11
+    assert host.limit.level == 15
     scheduler.finish(START)
     assert scheduler.start(1.0) == []
     answer(scheduler, START + 1, 1.0)

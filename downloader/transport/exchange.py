@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 USEFUL = 100
 """Bytes per second of body, on average over ``--timeout``, below which an exchange counts as silent."""
-LOOKS = 4
+LOOKS = 16
 """How often in ``--timeout`` a running exchange is looked at for progress."""
 
 

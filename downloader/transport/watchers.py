@@ -22,6 +22,7 @@ class Watchers:
         self._loop = loop
         self._drive = drive
         self._sockets: dict[int, tuple[Any, int]] = {}
+        self._idle: dict[int, Any] = {}  # watchers that are stopped, by the number of the socket they were for
         self._timer: Any = None
         self._due = 0.0
         self._kicked = False
@@ -46,7 +47,10 @@ class Watchers:
         for watcher, _ in self._sockets.values():
             watcher.stop()
             watcher.close()
+        for watcher in self._idle.values():
+            watcher.close()
         self._sockets.clear()
+        self._idle.clear()
 
     # Called by libcurl.
 
@@ -57,11 +61,15 @@ class Watchers:
             if events == what:
                 return
             watcher.stop()
-            watcher.close()
+            self._idle[fd] = watcher
             del self._sockets[fd]
         if what in (pycurl.POLL_IN, pycurl.POLL_OUT, pycurl.POLL_INOUT) and not self._closed:
             # POLL_IN, POLL_OUT, CSELECT_IN, CSELECT_OUT and libev's READ, WRITE all are 1 and 2.
-            watcher = self._loop.io(fd, what)
+            watcher = self._idle.pop(fd, None)
+            if watcher is None:
+                watcher = self._loop.io(fd, what)
+            else:
+                watcher.events = what  # also where it is the same: that has libev ask anew whose number it is
             self._sockets[fd] = watcher, what
             watcher.start(self._on_ready, fd, pass_events=True)
 
