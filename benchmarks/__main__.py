@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import cases, hosts, limits, links, million, ranges, tail
+from benchmarks import cases, hosts, limits, links, lookups, million, ranges, tail
 from benchmarks.bench import Bench, say
 from benchmarks.measure import Skipped, Wrong
 from benchmarks.server import Unavailable, serving
@@ -48,6 +48,7 @@ CASES: dict[str, Callable[[Bench], Report]] = {
     "rtt-https": links.rtt_https,
     "dead-hosts": hosts.dead_hosts,
     "sorted-hosts": hosts.sorted_hosts,
+    "many-names": lookups.many_names,
     "million-fail": million.million_fail,
     "million-ok": million.million_ok,
 }

@@ -15,7 +15,9 @@ from support.cli import Argument, Completed, RunGdl, run_gdl
 from support.failing import Failing, build_failing
 from support.faults import FaultServer
 from support.nginx import Nginx, StartNginx, run_nginx
-from support.resolver import Resolver, build_resolver
+from support.processes import find_program
+
+from benchmarks.resolver import Resolver, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +51,8 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Failing:
 @pytest.fixture(scope="session")
 def resolver(tmp_path_factory: pytest.TempPathFactory) -> Resolver:
     """Names ending in ``.test`` that lead to 127.0.0.1: ``gdl(..., env=resolver.environment(log))``."""
-    return build_resolver(tmp_path_factory.mktemp("resolver"))
+    find_program("cc")
+    return build(tmp_path_factory.mktemp("resolver"))
 
 
 @pytest.fixture

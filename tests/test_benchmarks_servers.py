@@ -203,6 +203,15 @@ def test_links_and_rates_are_measured_with_little_work(tmp_path: Path) -> None:
     assert [fact["most"] for fact in alone["facts"]] == [0.2]
 
 
+def test_many_names_are_measured_with_little_work(tmp_path: Path) -> None:
+    find_program("cc")
+    find_program("curl")
+    (case,) = found(tmp_path, "--tools", "gdl,curl", "--count", "3", "many-names")
+    assert [series["files saved"] for series in case["series"]] == [[6]] * 4
+    assert [series["look-ups"] for series in case["series"][:2]] == [[3], [1]]
+    assert [fact["most"] for fact in case["facts"]] == [0, 1, None]
+
+
 def test_a_list_sorted_by_host_is_measured_with_little_work(tmp_path: Path) -> None:
     needed(hosts.addresses(hosts.SORTED_HOSTS)[-1])
     report = hosts.sorted_hosts(work(tmp_path, count=2, names=frozenset({"gdl"})))

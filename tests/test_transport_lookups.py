@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import faults as f
-from support.resolver import lookups, most_at_once
 from support.samples import picture
 
+from benchmarks.resolver import seen
 from downloader.errors import ConnectError
 from downloader.options import Options
 from downloader.transport.lookups import CACHED, LOOKUPS, Lookups, State, Turn
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from support.cli import Completed, RunGdl
     from support.nginx import StartNginx
-    from support.resolver import Resolver
+
+    from benchmarks.resolver import Resolver
 
 PICTURE = picture(1, 2000)
 A, B, C = (f"http://{name}.test:80" for name in "abc")
@@ -224,7 +225,7 @@ def test_a_name_is_looked_up_once_for_many_requests_at_once(
     urls = [f"http://www.test:{faults.port}/{number}.jpg" for number in range(40)]
     done = gdl("--json", "-j", "40", "-o", "out", *urls, env=resolver.environment(log, delay=delay))
     assert outcomes(done) == {"saved": 40}, done.stderr
-    assert lookups(log) == {"www.test": 1}
+    assert seen(log).names == {"www.test": 1}
 
 
 def list_names(nginx: StartNginx, folder: Path, count: int) -> list[str]:
@@ -244,8 +245,8 @@ def test_many_names_are_looked_up_a_few_at_once(
     names = list_names(nginx, tmp_path, 500)
     done = gdl("--json", "-j", "200", "-o", "out", "urls.txt", env=resolver.environment(log, delay=20))
     assert outcomes(done) == {"saved": 500}, done.stderr
-    assert lookups(log) == dict.fromkeys(names, 1)
-    assert most_at_once(log) <= LOOKUPS
+    assert seen(log).names == dict.fromkeys(names, 1)
+    assert seen(log).most <= LOOKUPS
 
 
 def test_thousands_of_names_all_arrive(gdl: RunGdl, resolver: Resolver, nginx: StartNginx, tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ def test_thousands_of_names_all_arrive(gdl: RunGdl, resolver: Resolver, nginx: S
     names = list_names(nginx, tmp_path, 2000)
     done = gdl("--json", "-j", "256", "-o", "out", "urls.txt", env=resolver.environment(log))
     assert outcomes(done) == {"saved": 2000}, done.stderr
-    assert lookups(log) == dict.fromkeys(names, 1)
+    assert seen(log).names == dict.fromkeys(names, 1)
 
 
 def test_a_name_that_hangs_or_is_unknown_holds_up_no_other(
@@ -269,8 +270,8 @@ def test_a_name_that_hangs_or_is_unknown_holds_up_no_other(
     ended = outcomes(done)
     assert ended.pop("saved") == 60, done.stderr
     assert ended.keys() <= {"timeout", "connection", "unreachable"}, done.stderr
-    assert lookups(tmp_path / "lookups")["hang.test"] <= 2
-    assert lookups(tmp_path / "lookups")["fail.test"] <= 2
+    assert seen(tmp_path / "lookups").names["hang.test"] <= 2
+    assert seen(tmp_path / "lookups").names["fail.test"] <= 2
 
 
 def test_names_that_hang_leave_threads_for_the_others(
