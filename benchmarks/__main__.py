@@ -46,6 +46,7 @@ CASES: dict[str, Callable[[Bench], Report]] = {
     "changing": limits.changing,
     "rtt-http": links.rtt_http,
     "rtt-https": links.rtt_https,
+    "rtt-per-host": links.rtt_per_host,
     "dead-hosts": hosts.dead_hosts,
     "sorted-hosts": hosts.sorted_hosts,
     "many-names": lookups.many_names,

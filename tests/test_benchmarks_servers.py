@@ -23,6 +23,7 @@ from support.processes import find_program
 from benchmarks import hosts, limits, tail
 from benchmarks.bench import Bench
 from benchmarks.capped import Gate, picture
+from benchmarks.links import CEILINGS
 from benchmarks.measure import MB, Usage, Wrong
 from benchmarks.report import Report
 from benchmarks.serve import started
@@ -196,10 +197,12 @@ def test_a_capped_server_is_measured_with_little_work(tmp_path: Path) -> None:
 
 def test_links_and_rates_are_measured_with_little_work(tmp_path: Path) -> None:
     find_program("curl")
-    *links, alone = found(tmp_path, "--tools", "gdl,curl", "--count", "5", "rtt-http", "rtt-https", "tail")
+    asked = ("rtt-http", "rtt-https", "rtt-per-host", "tail")
+    *links, bounds, alone = found(tmp_path, "--tools", "gdl,curl", "--count", "5", *asked)
     assert [fact["most"] for case in links for fact in case["facts"]] == [0, 1.0, 0, 0.8]
     for case in links:
         assert [series["files saved"] for series in case["series"]] == [[5]] * 3
+    assert [series["files saved"] for series in bounds["series"]] == [[5]] * (1 + len(CEILINGS))
     assert [fact["most"] for fact in alone["facts"]] == [0.2]
 
 
