@@ -30,7 +30,7 @@ START: Final = 8
 """Requests in flight to a host that nothing is known of."""
 CEILING: Final = 96
 """Most requests in flight to one host unless ``--per-host`` says so: below the 100 streams that servers of HTTP/2
-are asked to allow (RFC 9113 section 6.5.2), and more than a round trip of 50 ms can use (see benchmarks)."""
+are asked to allow (RFC 9113 section 6.5.2). Far servers could be asked for more; benchmarks/README.md has figures."""
 RAMP: Final = 2.0
 """How much more is tried after a round while nothing has spoken against it."""
 GROWTH: Final = 1.5
