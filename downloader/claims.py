@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-SPILL = 19_000
-"""Entries a `SeenSet` keeps in memory (about 100 bytes each) before they move to disk: just below the number from
-which a set's table grows fourfold."""
+SPILL = 12_000
+"""Entries a `SeenSet` keeps in memory (about 100 bytes each) before they move to disk."""
 
 
 MOST_WAITING = 1024
@@ -68,7 +67,7 @@ class SeenSet:
                 self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
                 self._database.execute("PRAGMA journal_mode = OFF")
                 self._database.execute("PRAGMA synchronous = OFF")
-                self._database.execute("PRAGMA cache_size = -512")  # KiB: two of these are half of what memory may grow
+                self._database.execute("PRAGMA cache_size = -256")  # KiB: room for the inner nodes of a million
                 self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
             # Sorted, so that neighbours of the tree are written together; one transaction for all.
             self._database.execute("BEGIN")
