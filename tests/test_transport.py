@@ -23,7 +23,8 @@ from downloader import errors
 from downloader.descriptors import Room
 from downloader.options import Options
 from downloader.request import Request
-from downloader.transport import Transport, handles
+from downloader.transport import Transport, handles, watchers
+from downloader.transport.watchers import FEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -383,6 +384,29 @@ def test_hundreds_of_exchanges_go_on_at_once(make: MakeTransport, faults: f.Faul
     assert client._handles.idle <= 64
     assert not client._active
     eventually(lambda: not client._watchers, "the end of all watchers")
+
+
+@pytest.mark.parametrize(("spare", "first"), [(watchers.SPARE, FEW), (0.0, 3 * FEW)])
+def test_of_many_that_are_ready_at_once_a_few_go_first_where_there_is_time_to_spare(
+    make: MakeTransport, faults: f.FaultServer, spare: float, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "SPARE", spare)
+    together = threading.Event()
+    faults.otherwise(f.when(together, f.ok(BODY)))
+    transport = make()
+    seen: list[str] = []
+
+    def ask(number: int) -> None:
+        get(transport, faults.url(f"/{number}.jpg"))
+        seen.append("answered")
+        gevent.spawn(seen.append, "next")
+
+    asked = [gevent.spawn(ask, number) for number in range(3 * FEW)]
+    eventually(lambda: len(faults.requests) == len(asked), "that all are asked")
+    together.set()
+    time.sleep(0.5)  # the hub too, so that all answers are there when it goes on
+    gevent.joinall(asked, raise_error=True)
+    assert seen.index("next") == first
 
 
 def test_a_proxy_is_used_and_an_empty_one_means_none(
