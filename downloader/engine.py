@@ -18,7 +18,6 @@ from downloader import descriptors, errors, naming, results, trust, urls
 from downloader.attempts import Attempts
 from downloader.claims import NameLedger, SeenSet
 from downloader.context import Context, Name, Skip
-from downloader.cookies import CookieFile
 from downloader.items import BadItem, Running, Tally
 from downloader.options import JOBS
 from downloader.slots import Slots
@@ -87,7 +86,11 @@ class Engine:
         """
         options = self.options
         template = naming.Template(options.name) if options.name else None
-        cookies = CookieFile(options.cookies, now=time.time()) if options.cookies else None
+        cookies = None
+        if options.cookies:
+            from downloader.cookies import CookieFile
+
+            cookies = CookieFile(options.cookies, now=time.time())
         with trust.bundle(options.cacert) as cainfo:
             transport = Transport(options, cainfo=cainfo, room=self._descriptors)
             self._context = Context(

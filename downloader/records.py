@@ -10,7 +10,6 @@ import json
 import math
 import os
 import stat
-import tempfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -110,6 +109,8 @@ class FailedList(Listener):
             mode = stat.S_IFREG
         if not stat.S_ISREG(mode):  # a pipe or a device takes what comes; a folder is refused here
             return open(self._path, "wb")
+        import tempfile  # takes 3 ms that a run without this list need not
+
         self._path = os.path.realpath(self._path)
         descriptor, self._temporary = tempfile.mkstemp(prefix=".gdl-failed.", dir=os.path.dirname(self._path))
         return open(descriptor, "wb")  # mode 0600, by mkstemp

@@ -23,7 +23,7 @@ import json
 import re
 import zlib
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader import spans
 from downloader.retry import http_date
@@ -165,8 +165,7 @@ def remember(head: Head, *, url: str, total: int | None, checksum: Checksum | No
     return state
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """A request for a range of a file, and what proves that the answer is of the same file."""
 
     start: int
@@ -201,8 +200,7 @@ def trusted(state: State, *, url: str, checksum: Checksum | None, boot: str) -> 
     return done
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How to go on with a part."""
 
     done: list[Span]
@@ -227,8 +225,7 @@ def ask(state: State, span: Span, *, url: str) -> Ask:
     return Ask(*span, state.total, state.etag, state.last_modified)
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """The bytes a 206 brings."""
 
     start: int

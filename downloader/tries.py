@@ -19,9 +19,8 @@ for each that brought the file further.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.errors import ChecksumMismatch, DeadlineExceeded, NoRoom, TransferError
 from downloader.resume import RESUME_FROM
@@ -34,8 +33,7 @@ _DOUBLINGS = 16
 """More of them than it takes from BASE to CAP, and no more than a float can hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tries:
+class Tries(NamedTuple):
     """The try that runs now, and what an item has left after it."""
 
     left: int
@@ -74,11 +72,11 @@ class Tries:
             return None
         theirs = isinstance(error, TransferError | NoRoom)  # another address may have a smaller file
         may_pass = error.retryable and (error.retry_after or 0.0) <= PATIENCE
-        now = replace(self, waits=0) if progressed else self
+        now = self._replace(waits=0) if progressed else self
         if may_pass and theirs and free and not self.ahead:
-            return replace(now, attempt=now.attempt + 1), 0.0 if error.retry_after else _delay(0, None, jitter)
+            return now._replace(attempt=now.attempt + 1), 0.0 if error.retry_after else _delay(0, None, jitter)
         if may_pass and theirs and progressed:
-            return replace(now, attempt=now.attempt + 1), _delay(0, error.retry_after, jitter)
+            return now._replace(attempt=now.attempt + 1), _delay(0, error.retry_after, jitter)
         if may_pass and now.left > 0 and (bound or not theirs):
             return _backed_off(now, error.retry_after, jitter)
         return _moved_on(now, error, may_pass=may_pass, jitter=jitter) if theirs else None
@@ -126,23 +124,23 @@ def _moved_on(tries: Tries, error: ItemError, *, may_pass: bool, jitter: float) 
     if isinstance(error, ChecksumMismatch):
         mismatches += 1
         suspect = tries.address if mismatches == 1 else None
-    after = replace(tries, passing=passing, mismatches=mismatches, suspect=suspect)
+    after = tries._replace(passing=passing, mismatches=mismatches, suspect=suspect)
     if tries.ahead:
-        return replace(after, attempt=tries.attempt + 1, address=tries.ahead[0], ahead=tries.ahead[1:]), 0.0
+        return after._replace(attempt=tries.attempt + 1, address=tries.ahead[0], ahead=tries.ahead[1:]), 0.0
     if suspect is not None:
-        return replace(after, attempt=tries.attempt + 1, address=suspect, suspect=None), 0.0
+        return after._replace(attempt=tries.attempt + 1, address=suspect, suspect=None), 0.0
     if not passing or tries.left <= 0:
         return None
     # Who wants to be left alone longest is asked last; else the order of the list counts.
     first, *others = (address for _, address in sorted((wish or 0.0, address) for address, wish in passing))
     wishes = [wish for _, wish in passing if wish is not None]
     wish = min(wishes) if len(wishes) == len(passing) else None
-    return _backed_off(replace(after, address=first, ahead=tuple(others), passing=()), wish, jitter)
+    return _backed_off(after._replace(address=first, ahead=tuple(others), passing=()), wish, jitter)
 
 
 def _backed_off(tries: Tries, retry_after: float | None, jitter: float) -> tuple[Tries, float]:
     """The same address after a backoff, which uses up a retry."""
-    again = replace(tries, left=tries.left - 1, attempt=tries.attempt + 1, waits=tries.waits + 1)
+    again = tries._replace(left=tries.left - 1, attempt=tries.attempt + 1, waits=tries.waits + 1)
     return again, _delay(tries.waits, retry_after, jitter)
 
 

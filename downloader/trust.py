@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
-
-import certifi
 
 from downloader.errors import UsageError
 
@@ -19,16 +16,19 @@ _made: set[str] = set()
 
 
 @contextmanager
-def bundle(cacert: str | None) -> Iterator[str]:
-    """Give the path of a PEM file with certifi's certificates and those of the file ``cacert``.
+def bundle(cacert: str | None) -> Iterator[str | None]:
+    """Give the path of a PEM file with certifi's certificates and those of the file ``cacert``; None for none besides.
 
     One file, and a path: libcurl parses it once and shares it among connections. Raises `errors.UsageError` where
     ``cacert`` cannot be read or holds no certificate.
     """
     if cacert is None:
-        yield certifi.where()
+        yield None
         return
     import ssl
+    import tempfile
+
+    import certifi
 
     try:
         with open(cacert, "rb") as file:

@@ -6,7 +6,6 @@ recognised by one regular expression and kept as it is; everything else takes th
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from functools import lru_cache
 from typing import Literal, cast
@@ -167,6 +166,8 @@ def _a_label(label: str) -> str:
 
 def _ipv6(literal: str) -> str:
     """Shorten an IPv6 literal; its zone (RFC 6874) is kept."""
+    import ipaddress  # takes 1 ms, and most lists need none of it
+
     address, percent, zone = literal[1:-1].partition("%")
     if percent and len(zone) > 2:
         zone = zone.removeprefix("25")

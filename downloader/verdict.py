@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader import errors, media, naming, resume
 from downloader.disposition import filename
@@ -35,8 +34,7 @@ class Save:
     """Bytes the file must have, where the response says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Continue:
+class Continue(NamedTuple):
     """The body is the range that was asked for, or its beginning."""
 
     start: int
@@ -45,15 +43,13 @@ class Continue:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unfit:
+class Unfit(NamedTuple):
     """The answer does not continue what is there: the file is to be asked for from its beginning."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(NamedTuple):
     """The file is elsewhere."""
 
     location: str
@@ -167,6 +163,8 @@ def check_digests(found: Iterable[Checksum], promised: Checksum | None) -> error
 
 
 def _sentence(status: int) -> str:
+    from http import HTTPStatus  # not for runs in which all goes well
+
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:

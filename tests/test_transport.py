@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+import certifi
 import gevent
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -245,6 +246,29 @@ def test_a_trusted_certificate_is_taken_and_its_connection_kept(
     assert tls_faults.connections == 1
     with pytest.raises(errors.TlsError):
         get(make(), url)
+
+
+def test_without_another_file_certifis_certificates_are_trusted(
+    make: MakeTransport,
+    ca: Authority,
+    faults: f.FaultServer,
+    tls_faults: f.FaultServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_for: list[str] = []
+
+    def where() -> str:
+        looked_for.append("certificates")
+        return str(ca.file)
+
+    monkeypatch.setattr(certifi, "where", where)
+    client = make()
+    urls = [server.route("/a", f.ok(BODY)) for server in (faults, tls_faults)]
+    assert get(client, urls[0]).body == BODY
+    assert not looked_for
+    for url in urls[::-1] * 2:
+        assert get(client, url).body == BODY
+    assert len(looked_for) == 1
 
 
 def test_a_libcurl_that_cannot_do_the_work_is_named_with_what_would(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 from itertools import pairwise
 
@@ -160,7 +159,7 @@ def test_a_try_is_a_value_that_counts() -> None:
     assert [tries.left for tries in (first, second, third)] == [2, 1, 0]
     assert third.next(errors.ConnectError("reset"), progressed=False, bound=False, jitter=0.5) is None
     assert pickle.loads(pickle.dumps(third)) == third  # noqa: S301 our own
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         first.left = 9  # type: ignore[misc]
 
 

@@ -17,12 +17,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import certifi
 import gevent
 import pycurl
 
 from downloader import errors
-from downloader.addresses import is_public
 from downloader.descriptors import share_out
 from downloader.transport.ends import Unheard, check_end, pending
 from downloader.transport.exchange import LOOKS, USEFUL, Exchange
@@ -55,9 +53,9 @@ class Transport:
     """Performs requests for the greenlets of the current hub; close it when they are done.
 
     ``spare`` bounds how many idle easy handles are kept for reuse. ``cainfo`` is a PEM file with the trusted
-    certificates (a path, so that libcurl parses it once for all connections). ``allowed`` judges each address before
-    it is connected to, and no proxy is used then; by default that is what ``--public-only`` asks for.
-    ``room`` is how many connections and hanging look-ups there are descriptors for.
+    certificates (a path, so that libcurl parses it once for all connections), None for certifi's. ``allowed`` judges
+    each address before it is connected to, and no proxy is used then; by default that is what ``--public-only`` asks
+    for. ``room`` is how many connections and hanging look-ups there are descriptors for.
     """
 
     def __init__(
@@ -69,9 +67,13 @@ class Transport:
         allowed: Callable[[str], bool] | None = None,
         room: Room | None = None,
     ) -> None:
-        self._allowed = allowed or (is_public if options.public_only else None)
+        self._allowed = allowed
+        if allowed is None and options.public_only:
+            from downloader.addresses import is_public  # its tables take 2 ms
+
+            self._allowed = is_public
         direct = self._allowed is not None
-        self._handles = Handles(options, cainfo or certifi.where(), spare=spare, direct=direct)
+        self._handles = Handles(options, cainfo, spare=spare, direct=direct)
         self._active: dict[Any, Exchange] = {}
         self._timeout = options.timeout
         self._watch: Any = None
@@ -116,8 +118,8 @@ class Transport:
         origin = self._origins.get(key)
         listens = not origin.keeps
         plain = turn is None and not listens and self._handles.is_plain(request)
-        pipewait = origin.pipewait
-        easy = self._handles.take(plain=plain, pipewait=pipewait)
+        secure, pipewait = origin.secure or self._resolving is None, origin.pipewait  # a proxy may speak TLS, too
+        easy = self._handles.take(plain=plain, secure=secure, pipewait=pipewait)
         exchange = Exchange(receiver)
         gate = None if self._allowed is None else Gate(self._allowed)
         try:
@@ -156,7 +158,7 @@ class Transport:
             if exchange.begun is not None:
                 origin.answered(exchange.begun.version)
             exchange.forget()
-            self._handles.give_back(easy, plain=plain, pipewait=pipewait)
+            self._handles.give_back(easy, plain=plain, secure=secure, pipewait=pipewait)
 
     def close(self) -> None:
         """Cancel what is running (its greenlets get `errors.Interrupted`) and free everything. Idempotent."""

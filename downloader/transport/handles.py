@@ -63,18 +63,22 @@ class Handles:
 
     A handle that has only ever had the run's own options and a URL is *plain*: the next plain request needs no more
     than another URL. Every other one is reset before it is used again. ``spare`` bounds how many are kept. ``direct``
-    is for no proxy, not even the environment's. ``pipewait`` is for requests that wait for a connection under way
-    rather than open another, if it may turn out to be one they can share.
+    is for no proxy, not even the environment's. ``cainfo`` is a PEM file with the trusted certificates; None for
+    certifi's, which is looked for when the first request needs it.
+
+    A handle is ``secure`` if the server or a proxy may speak TLS, and ``pipewait`` is for such requests that wait for a
+    connection under way rather than open another, if it may turn out to be one they can share.
     """
 
-    def __init__(self, options: Options, cainfo: str, *, spare: int, direct: bool = False) -> None:
+    def __init__(self, options: Options, cainfo: str | None, *, spare: int, direct: bool = False) -> None:
         check_libcurl(pauses=options.limit_rate is not None)
-        self._base = _base_options(options, cainfo, direct=direct)
+        self._base = _base_options(options, direct=direct)
+        self._cainfo = cainfo
         self._user_agent = options.user_agent
         self._referer = options.referer
         self._spare = spare
         self._reset: list[Any] = []
-        self._plain: tuple[list[Any], list[Any]] = ([], [])  # indexed by pipewait
+        self._plain: tuple[list[Any], list[Any], list[Any]] = ([], [], [])  # indexed by secure + pipewait
         self.idle = 0
         """How many are kept."""
         self._closed = False
@@ -83,14 +87,16 @@ class Handles:
         """Whether only the URL tells ``request`` from others of the run."""
         return request.plain and request.user_agent == self._user_agent and request.referer == self._referer
 
-    def take(self, *, plain: bool, pipewait: bool) -> Any:
+    def take(self, *, plain: bool, secure: bool, pipewait: bool) -> Any:
         """Return a handle with the options of the run."""
-        if plain and self._plain[pipewait]:
+        if plain and self._plain[secure + pipewait]:
             self.idle -= 1
-            return self._plain[pipewait].pop()
+            return self._plain[secure + pipewait].pop()
         easy = self._blank()
         for option, value in self._base:
             easy.setopt(option, value)
+        if secure:
+            self._trust(easy)
         if pipewait:
             easy.setopt(pycurl.PIPEWAIT, 1)
         if plain:
@@ -99,8 +105,16 @@ class Handles:
                 easy.setopt(pycurl.REFERER, _wire(self._referer))
         return easy
 
+    def _trust(self, easy: Any) -> None:
+        if self._cainfo is None:
+            import certifi  # and finding its file take 5 ms, which http need not
+
+            self._cainfo = certifi.where()
+        easy.setopt(pycurl.CAINFO, self._cainfo)
+        easy.setopt(pycurl.PROXY_CAINFO, self._cainfo)
+
     def _blank(self) -> Any:
-        idle = self._reset or self._plain[0] or self._plain[1]
+        idle = self._reset or self._plain[0] or self._plain[1] or self._plain[2]
         if not idle:
             return pycurl.Curl()
         self.idle -= 1
@@ -116,14 +130,14 @@ class Handles:
         else:
             _configure(easy, request)
 
-    def give_back(self, easy: Any, *, plain: bool, pipewait: bool) -> None:
+    def give_back(self, easy: Any, *, plain: bool, secure: bool, pipewait: bool) -> None:
         """Keep a handle for later, or close it."""
         if self._closed or self.idle >= self._spare:
             easy.close()
             return
         self.idle += 1
         if plain:
-            self._plain[pipewait].append(easy)
+            self._plain[secure + pipewait].append(easy)
         else:
             easy.reset()
             self._reset.append(easy)
@@ -138,7 +152,7 @@ class Handles:
         self.idle = 0
 
 
-def _base_options(options: Options, cainfo: str, *, direct: bool) -> list[tuple[int, Any]]:
+def _base_options(options: Options, *, direct: bool) -> list[tuple[int, Any]]:
     """The libcurl options every request of a run shares."""
     base: list[tuple[int, Any]] = [
         (pycurl.NOSIGNAL, 1),
@@ -149,8 +163,6 @@ def _base_options(options: Options, cainfo: str, *, direct: bool) -> list[tuple[
         # it is complete; libcurl does not.
         (pycurl.ACCEPT_ENCODING, "identity"),
         (pycurl.HTTP_CONTENT_DECODING, 0),
-        (pycurl.CAINFO, cainfo),
-        (pycurl.PROXY_CAINFO, cainfo),
         # A handle that is removed while its look-up runs must not wait for the resolver's thread.
         (_QUICK_EXIT, 1),
         (pycurl.DNS_CACHE_TIMEOUT, CACHED),
