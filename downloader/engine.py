@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from downloader.options import Options
 
 BREATH = 64
-"""Items settled without a request in a row before other greenlets get their turn."""
+"""Items read in a row before others get their turn."""
+_MOMENT = 1e-6
+"""Seconds for which they get it: of none, the hub would make many before it looks at sockets."""
 
 
 MOST_AHEAD = 16_384
@@ -168,12 +170,11 @@ class Engine:
                 if item is None:
                     self.tally.exhausted = True
                     break
-                before = self._live
                 self._admit(item)
-                unbroken = unbroken + 1 if self._live == before else 0
+                unbroken += 1
                 if unbroken >= BREATH:
                     unbroken = 0
-                    gevent.sleep(0)
+                    gevent.sleep(_MOMENT)
                 if self._live >= self._window:
                     self._room.clear()
                     self._room.wait()

@@ -19,7 +19,7 @@ from support.samples import mp4, page, picture
 
 from downloader import claims, errors, naming, tries
 from downloader import engine as engines
-from downloader.engine import Engine, window
+from downloader.engine import BREATH, Engine, window
 from downloader.items import Address, BadItem, Item, Listener
 from downloader.options import Options
 
@@ -270,6 +270,27 @@ def test_items_are_read_only_when_there_is_room(tmp_path: Path, faults: f.FaultS
     assert max(ahead) <= window(engine.options)
     assert len(recorder.results) == 400
     assert faults.peak == 4
+
+
+def test_sockets_and_timers_have_their_turn_while_the_list_is_read(
+    tmp_path: Path, faults: f.FaultServer, more_faults: f.FaultServer
+) -> None:
+    for server in (faults, more_faults):
+        server.otherwise(f.ok(BODY))
+    read: list[int] = []
+
+    def source() -> Iterator[Item]:
+        for index in range(1, 3001):
+            if index == 1:
+                gevent.spawn_later(0.0001, lambda: read.append(engine.tally.read))
+            yield item((faults if index % 2 else more_faults).url(f"/{index}.jpg"), index)
+
+    engine = Engine(Options(output=str(tmp_path), jobs=4), listeners=[Recorder()])
+    running = gevent.spawn(engine.run, source())
+    while not read:
+        gevent.sleep(0.01)
+    running.kill()
+    assert read[0] <= 4 * BREATH
 
 
 def test_what_needs_no_request_does_not_hold_up_what_does(tmp_path: Path, faults: f.FaultServer) -> None:
