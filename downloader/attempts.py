@@ -108,8 +108,11 @@ class Attempts:
         slots, ticket, host = self._slots, self._slot.ticket, self._slot.host
         self._free = False
         outcome = outcomes.of(error, heard=self._slot.heard_of, known=host.health.has_answered)
-        if outcome is Outcome.ANSWERED:
-            slots.answered(ticket, *self._came())
+        if outcome in (Outcome.ANSWERED, Outcome.STALLED):
+            took, size = self._came()
+            slots.answered(ticket, took, size)
+            if outcome is Outcome.STALLED and slots.stalled(ticket, str(error), size):
+                return given_up(host, str(error))
         elif outcome is Outcome.REFUSED:
             goes_on = host.running > 1 or host.answers > self._answers
             self._answers = host.answers

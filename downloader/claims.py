@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SPILL = 12_000
-"""Entries a `SeenSet` keeps in memory (about 100 bytes each) before they move to disk."""
+"""Entries a `SeenSet` keeps in memory (about 100 bytes each) before they move to disk: more than most lists have, and
+little enough that there may be two."""
 
 
 MOST_WAITING = 1024

@@ -10,7 +10,14 @@ from downloader.health import Health
 from downloader.limits import Limit
 
 MOST_REFUSALS: Final = 12
-"""How often in a row a host may refuse a single request: with the waits between, longer than a limit by the minute."""
+"""How often in a row a host may refuse a single request."""
+LONG_REFUSED: Final = 60.0
+"""Seconds for which it may do so all the same: longer than a limit by the minute."""
+MOST_STALLS: Final = 16
+"""How often in a row a host may go silent in what it sends, with nothing coming whole between: two rounds of what
+nothing is known of (`limits.START`)."""
+LITTLE: Final = 1024
+"""Bytes below which such a response has brought nothing."""
 
 
 class Host:
@@ -18,7 +25,8 @@ class Host:
 
     __slots__ = (
         *("answers", "asked_at", "away", "before", "begun", "delayed", "flowed", "health", "held_until"),
-        *("in_ring", "limit", "name", "queue", "received", "refusals", "running", "told", "wake_at"),
+        *("in_ring", "limit", "name", "queue", "received", "refusals", "refused_for", "running", "stalls", "told"),
+        *("_refused_since", "wake_at"),
     )
 
     def __init__(self, name: str, most: int) -> None:
@@ -48,7 +56,11 @@ class Host:
         self.held_until = 0.0
         """When it may be asked again after it wanted to be left alone."""
         self.refusals = 0
-        """How often in a row it has refused even a single request, not saying for how long."""
+        """How often in a row it has refused even a single request."""
+        self.refused_for = self._refused_since = 0.0
+        """The seconds between the first and the last of them."""
+        self.stalls = 0
+        """How often in a row it has gone silent in what it sent."""
         self.asked_at = -inf
         """When the last request began."""
         self.in_ring = False
@@ -58,15 +70,30 @@ class Host:
     def heard(self) -> bool:
         """It has begun to answer a request; tell whether it was down, and is not any more."""
         was_down = self.health.probe_at is not None
-        if was_down and self.hopeless:  # then one more refusal is no sign of anything else
+        if was_down and (self.hopeless or self.stalls >= MOST_STALLS):  # one more of the same tells of nothing else
             return False
         self.health.answered()
         return was_down
 
+    def refuses(self, now: float) -> None:
+        """It has refused even a single request."""
+        if not self.refusals:
+            self._refused_since = now
+        self.refusals += 1
+        self.refused_for = now - self._refused_since
+
+    def stalled(self, now: float, size: int) -> bool:
+        """It has gone silent after ``size`` bytes of a response; tell whether it is down now."""
+        if size < LITTLE:
+            self.stalls += 1
+            if self.stalls >= MOST_STALLS and self.health.probe_at is None:
+                self.health.give_up(now, self.stalls)
+        return self.health.probe_at is not None
+
     @property
     def hopeless(self) -> bool:
         """Whether to refuse requests is all that it has done for long."""
-        return self.refusals >= MOST_REFUSALS
+        return self.refusals >= MOST_REFUSALS and self.refused_for >= LONG_REFUSED
 
     @property
     def busy(self) -> bool:

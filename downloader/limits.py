@@ -3,8 +3,7 @@
 A level is a number of requests in flight. The rules:
 
 - Begin at `START`. As long as throughput grows with the level, multiply it after each round: as many answers as there
-  are requests in flight, so about a round trip. By `RAMP` until a growth has failed for the first time, by `GROWTH`
-  from then on.
+  are requests in flight, so about a round trip. By `RAMP` until the level first falls, by `GROWTH` from then on.
 - A round at a level without a refusal proves that level.
 - Growth that does not pay is taken back: by Little's law throughput is the level divided by the mean time a request
   takes, so time that rises as fast as the level has gained nothing. That a growth pays may be seen from the first
@@ -12,10 +11,10 @@ A level is a number of requests in flight. The rules:
 - A refusal above the proven level ends growth: fall back to what was proven, or to how many are still being answered
   if that is more. A refusal of a proven level: to how many are still being answered, but by half at most. All refusals
   of requests that were already under way are one signal.
-- Go above a level that was refused after `PROBE` seconds, where that fails after `RARER` times as long, and so on up to
-  `RAREST`; but no sooner than after `PATIENT` times the pause that the host asked for. Above a level from which growth
-  did not pay, which costs nothing, after `LOOK` seconds, then twice as long each time: by then it is known well what
-  the level brings, which it was not from one round.
+- Go above a level that was refused, by `STEP`, after `PROBE` seconds, where that fails after `RARER` times as long, and
+  so on up to `RAREST`; but no sooner than after `PATIENT` times the pause that the host asked for. Above a level from
+  which growth did not pay, which costs nothing, after `LOOK` seconds, then twice as long each time: by then it is known
+  well what the level brings, which it was not from one round.
 - A single refusal that asks for no pause, at a proven level, may be that one file's own: it takes two of them in a
   round to be the host's.
 - Where what was refused is refused again on its next try, while most others are answered, refusals are the files' own:

@@ -15,6 +15,8 @@ class Outcome(Enum):
 
     ANSWERED = auto()
     """It is there and does its work, whatever it thinks of the request."""
+    STALLED = auto()
+    """It is there, but goes silent in what it has begun to send."""
     REFUSED = auto()
     """It wants fewer requests."""
     UNREACHABLE = auto()
@@ -36,7 +38,7 @@ def of(error: errors.ItemError, *, heard: bool, known: bool = False) -> Outcome:
         there = heard or (known and not isinstance(error, errors.NotConnected))
         return Outcome.REFUSED if there else Outcome.UNREACHABLE
     if isinstance(error, errors.TimedOut):
-        return Outcome.ANSWERED if heard else Outcome.SILENT
+        return Outcome.STALLED if heard else Outcome.SILENT
     if not heard or not isinstance(error, errors.TransferError) or isinstance(error, errors.DeadlineExceeded):
         return Outcome.NOTHING
     return Outcome.ANSWERED

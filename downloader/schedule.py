@@ -163,22 +163,25 @@ class Scheduler:
         host.answers += 1
         host.received += size
         host.refusals = 0
+        if took is not None:
+            host.stalls = 0
         host.limit.answered(now, ticket.epoch, host.running, took, size, again=ticket.again)
 
     def refused(self, ticket: Ticket, now: float, pause: float | None, *, by_rate: bool = False) -> bool:
         """The host wants fewer requests, and none for ``pause`` seconds; False where that may be the file's fault.
 
         Where there cannot be fewer at once there are fewer in a time: it is left alone, ever longer while it refuses,
-        up to `hosts.MOST_REFUSALS` times. Where it counts requests (``by_rate``) it is down then.
+        until that is hopeless. Where it counts requests (``by_rate``) it is down then.
         """
         host = ticket.host
         told = 0.0 if by_rate and pause is None else pause  # then it is the host's word for certain
         counts = host.limit.refused(now, ticket.epoch, host.running - 1, pause=told, again=ticket.again)
-        if counts and not pause and host.limit.level == 1 and host.held_until <= now and host.health.probe_at is None:
-            host.refusals += 1
-            if not host.hopeless:
-                self.hold(host.name, now + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (host.refusals - 1)))
-            elif by_rate:
+        alone = host.limit.level == 1 and host.held_until <= now and host.health.probe_at is None
+        if counts and alone and (by_rate or not pause):
+            host.refuses(now)
+            if not host.hopeless and not pause:
+                self.hold(host.name, now + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(9, host.refusals - 1)))
+            elif host.hopeless and by_rate:
                 host.health.give_up(now, host.refusals)
         return counts
 
@@ -220,8 +223,6 @@ class Scheduler:
                 self._enter_ring(host)
         return back
 
-    # Borrowed slots.
-
     def borrow(self, host: str, now: float) -> bool:
         """Give a running item of ``host`` one more slot, if there is one that no queued item could take."""
         state = self._hosts.get(host)
@@ -246,8 +247,6 @@ class Scheduler:
         self._borrowed -= 1
         self._enter_ring(state)
         self._forget(state)
-
-    # Waits.
 
     def hold(self, host: str, until: float, *, most: float = inf) -> None:
         """Start nothing new on ``host`` before the time ``until``; the later of two such times counts.

@@ -130,7 +130,7 @@ class Slot:
         outcome = outcomes.of(failure, heard=True)  # as the file's first response was
         if outcome is Outcome.REFUSED:
             self._slots.refused(ticket, failure)
-        elif outcome is Outcome.ANSWERED:
+        elif outcome in (Outcome.ANSWERED, Outcome.STALLED):
             self._slots.answered(ticket, None, 0)
         self.hold(failure)
 

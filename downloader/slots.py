@@ -134,6 +134,8 @@ class Slots:
         """The host has begun to answer a request."""
         if host.heard():
             self.troubles.back(host.name)
+        if host.limit.level != host.told:  # changed while it let nobody in, when nobody was told
+            self._untold[host.name] = host
 
     def answered(self, ticket: Ticket, took: float | None, size: int) -> None:
         """The host has answered within ``took`` seconds (None: unknown) with ``size`` bytes."""
@@ -148,7 +150,7 @@ class Slots:
     def refused(self, ticket: Ticket, failure: ItemError) -> bool:
         """The host has refused a request with ``failure``, as `schedule.Scheduler.refused`."""
         host = ticket.host
-        epoch, falls, was_down = host.limit.epoch, host.limit.falls, host.health.probe_at
+        epoch, falls, was_down, held = host.limit.epoch, host.limit.falls, host.health.probe_at, host.held_until
         self.heard(host)
         now = time.monotonic()
         by_rate = isinstance(failure, StatusError) and failure.status == 429
@@ -157,10 +159,22 @@ class Slots:
             self._untold[host.name] = host
         if host.limit.falls != falls or host.name in self._untold:
             self.troubles.slowed(host.name, now, host.limit.level, host.limit.falls - falls)
+        if host.held_until > held:
+            self.troubles.held(host.name, now, host.held_until, str(failure), refuses=True)
         if was_down is None and host.health.probe_at is not None:
             host.health.why = str(failure)
             self.troubles.down(host.name, host.health.gave_up_after, host.health.why)
         return counts
+
+    def stalled(self, ticket: Ticket, reason: str, size: int) -> bool:
+        """The host has gone silent after ``size`` bytes of a response; tell whether it is given up."""
+        host = ticket.host
+        was_down = host.health.probe_at
+        down = host.stalled(time.monotonic(), size)
+        if down and was_down is None:
+            host.health.why = reason
+            self.troubles.down(host.name, host.health.gave_up_after, reason)
+        return down
 
     def unreachable(self, ticket: Ticket, reason: str, *, silent: bool) -> bool:
         """No host was found because of ``reason``; tell whether it is given up."""

@@ -119,8 +119,11 @@ class Troubles:
         trouble.level = level
         trouble.slowed_at = now
 
-    def held(self, host: str, now: float, until: float, why: str = "") -> None:
-        """Nothing is asked of the host before ``until``: because of ``why``, else because it said so."""
+    def held(self, host: str, now: float, until: float, why: str = "", *, refuses: bool = False) -> None:
+        """Nothing is asked of the host before ``until``: because of ``why``, else because it said so.
+
+        ``refuses``: it could be reached, but let nobody have anything.
+        """
         trouble = self._trouble(host)
         seconds, waits = until - now, trouble.until > now
         if waits and until <= trouble.until + min(1.0, seconds / 2):  # nothing new: refusals of one burst
@@ -129,11 +132,10 @@ class Troubles:
         trouble.brief = seconds < BRIEF and (trouble.brief or not waits)
         trouble.until = until
         wait = format_duration(seconds)
-        said = (
-            f"cannot be reached, next try in {wait}: {_cause(host, why)}"
-            if why
-            else f"wants to be left alone for {wait}"
-        )
+        said = f"wants to be left alone for {wait}"
+        if why:
+            state = "refuses every request" if refuses else "cannot be reached"
+            said = f"{state}, next try in {wait}: {_cause(host, why)}"
         self._tell("held" if seconds >= LONG else None, host, said)
 
     def closed(self, host: str, seconds: float) -> None:
@@ -149,7 +151,7 @@ class Troubles:
         trouble = self._trouble(host)
         trouble.until = 0.0
         trouble.down = trouble.was_down = _cause(host, why) or "no reason known"
-        self._tell("down", host, f"is down: gave up after {tries} {'try' if tries == 1 else 'tries'}: {trouble.down}")
+        self._tell("down", host, f"is down: gave up after {tries} tries: {trouble.down}")
 
     def back(self, host: str) -> None:
         """The host that was down answers again."""

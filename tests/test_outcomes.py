@@ -21,7 +21,7 @@ def status(number: int) -> errors.StatusError:
         (status(500), Outcome.NOTHING, Outcome.ANSWERED),
         (status(502), Outcome.NOTHING, Outcome.ANSWERED),
         (errors.ConnectError("x"), Outcome.UNREACHABLE, Outcome.REFUSED),
-        (errors.TimedOut("x"), Outcome.SILENT, Outcome.ANSWERED),
+        (errors.TimedOut("x"), Outcome.SILENT, Outcome.STALLED),
         (errors.DeadlineExceeded("x"), Outcome.NOTHING, Outcome.NOTHING),
         (errors.BodyError("x"), Outcome.NOTHING, Outcome.ANSWERED),
         (errors.ProtocolError("x"), Outcome.NOTHING, Outcome.ANSWERED),

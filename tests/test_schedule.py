@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from downloader.hosts import MOST_REFUSALS, Host
+from downloader.hosts import LITTLE, LONG_REFUSED, MOST_REFUSALS, MOST_STALLS, Host, Ticket
 from downloader.limits import START
 from downloader.schedule import CLOSED_HOSTS, KNOWN_HOSTS, Scheduler
 
@@ -325,6 +325,56 @@ def test_a_host_that_counts_requests_is_down_after_refusing_for_long_and_another
     scheduler.answered(scheduler.ticket(MOST_REFUSALS), now, 0.1, 1000)
     assert ticket.host.heard()
     assert health.probe_at is None
+
+
+@pytest.mark.parametrize(("pause", "times"), [(2.0, 31), (5.0, 13), (30.0, MOST_REFUSALS)])
+def test_a_host_that_says_for_how_long_but_never_answers_is_down_after_a_while_too(pause: float, times: int) -> None:
+    scheduler = filled(1, None, [(number, "a") for number in range(40)])
+    now = 0.0
+    for item in range(40):
+        assert scheduler.start(now) == [item]
+        ticket = scheduler.ticket(item)
+        for _ in range(2):
+            scheduler.refused(ticket, now, pause, by_rate=True)
+            scheduler.hold("a", now + pause)
+        if ticket.host.health.probe_at is not None:
+            break
+        scheduler.finish(item)
+        now = scheduler.next_time() or now
+    assert ticket.host.health.gave_up_after == times
+    assert now >= LONG_REFUSED
+
+
+def test_a_host_that_goes_silent_in_all_it_sends_is_down_until_something_comes_whole() -> None:
+    scheduler = filled(1, None, [(number, "a") for number in range(40)])
+
+    def next_one() -> Ticket:
+        (item,) = scheduler.start(1.0)
+        return scheduler.ticket(item)
+
+    def ends(ticket: Ticket, took: float | None, size: int) -> None:
+        scheduler.answered(ticket, 1.0, took, size)
+        ticket.host.heard()
+        scheduler.finish(next(iter(scheduler._running)))
+
+    for number in range(MOST_STALLS - 1):
+        ticket = next_one()
+        assert not ticket.host.stalled(1.0, LITTLE - 1), number
+        ends(ticket, None, 0)
+    ticket = next_one()
+    assert not ticket.host.stalled(1.0, LITTLE)
+    ends(ticket, 0.1, 1000)
+    for _ in range(MOST_STALLS - 1):
+        ticket = next_one()
+        assert not ticket.host.stalled(1.0, 0)
+        ends(ticket, None, 0)
+    ticket = next_one()
+    assert ticket.host.stalled(1.0, 0)
+    assert ticket.host.health.gave_up_after == MOST_STALLS
+    assert not ticket.host.heard()
+    assert ticket.host.health.probe_at is not None
+    ends(ticket, 0.1, 1000)
+    assert ticket.host.health.probe_at is None
 
 
 def test_what_waits_for_a_host_that_is_down_is_told_at_once() -> None:

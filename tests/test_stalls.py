@@ -98,6 +98,22 @@ def test_a_drip_is_silence_wherever_it_drips(faults: f.FaultServer, gdl: RunGdl,
     assert [path.name for path in tmp_path.rglob("*.jpg")] == []
 
 
+def test_a_host_that_goes_silent_in_all_it_sends_costs_few_timeouts(faults: f.FaultServer, gdl: RunGdl) -> None:
+    faults.otherwise(f.stalled(BODY, 0))
+    urls = "".join(faults.url(f"/{number}.jpg\n") for number in range(100))
+    done = gdl("--json", "--timeout", "0.5", stdin=urls)
+    assert set(outcomes(done).values()) == {("failed", "unreachable")}
+    assert len(faults.requests) <= 40
+    assert f"127.0.0.1:{faults.port}: down (nothing came for 0.5 s)" in done.stderr
+
+
+def test_an_answer_within_a_time_that_is_no_whole_number_of_seconds_is_taken(
+    faults: f.FaultServer, gdl: RunGdl
+) -> None:
+    url = faults.route("/a.jpg", f.script(f.pause(1.2), f.ok(BODY)))
+    assert gdl("--timeout", "1.45", "--retries", "0", url).returncode == 0
+
+
 def test_what_is_slow_but_useful_is_saved(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
     """More than 100 bytes per second, or an end before --timeout is over."""
     body = samples.picture(2, 3000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pycurl
@@ -168,7 +169,8 @@ def _base_options(options: Options, *, direct: bool) -> list[tuple[int, Any]]:
         (pycurl.DNS_CACHE_TIMEOUT, CACHED),
         (pycurl.CONNECTTIMEOUT_MS, int(options.timeout * 1000) or 1),
         (pycurl.LOW_SPEED_LIMIT, 1),
-        (pycurl.LOW_SPEED_TIME, max(1, round(options.timeout))),
+        # For waits that `exchange.Exchange.look` does not see; it knows the others better, and comes first.
+        (pycurl.LOW_SPEED_TIME, math.ceil(options.timeout * 1.1) + 1),
         (_SUPPRESS_CONNECT_HEADERS, 1),
     ]
     if options.insecure:

@@ -315,7 +315,7 @@ class World:
         item.free = False
         host = ticket.host
         outcome = outcomes.of(error, heard=heard, known=host.health.has_answered)
-        if outcome is Outcome.ANSWERED:
+        if outcome in (Outcome.ANSWERED, Outcome.STALLED):
             self.scheduler.answered(ticket, self.now, took, 0)
         elif outcome is Outcome.REFUSED:
             self.refused += 1
