@@ -6,7 +6,7 @@ from collections import deque
 from math import inf
 from typing import Final, NamedTuple
 
-from downloader.health import Health
+from downloader.health import GRACE, Health
 from downloader.limits import Limit
 
 MOST_REFUSALS: Final = 12
@@ -26,7 +26,7 @@ class Host:
     __slots__ = (
         *("answers", "asked_at", "away", "before", "begun", "delayed", "flowed", "health", "held_until"),
         *("in_ring", "limit", "name", "queue", "received", "refusals", "refused_for", "running", "stalls", "told"),
-        *("_refused_since", "wake_at"),
+        *("_refused_since", "_stalled_since", "wake_at", "whole"),
     )
 
     def __init__(self, name: str, most: int) -> None:
@@ -61,6 +61,9 @@ class Host:
         """The seconds between the first and the last of them."""
         self.stalls = 0
         """How often in a row it has gone silent in what it sent."""
+        self._stalled_since = 0.0
+        self.whole = False
+        """Whether it has ever sent something to its end."""
         self.asked_at = -inf
         """When the last request began."""
         self.in_ring = False
@@ -85,8 +88,11 @@ class Host:
     def stalled(self, now: float, size: int) -> bool:
         """It has gone silent after ``size`` bytes of a response; tell whether it is down now."""
         if size < LITTLE:
+            if not self.stalls:
+                self._stalled_since = now
             self.stalls += 1
-            if self.stalls >= MOST_STALLS and self.health.probe_at is None:
+            lasts = not self.whole or now - self._stalled_since >= GRACE  # not all that were under way at once
+            if self.stalls >= MOST_STALLS and lasts and self.health.probe_at is None:
                 self.health.give_up(now, self.stalls)
         return self.health.probe_at is not None
 

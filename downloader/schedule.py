@@ -164,7 +164,7 @@ class Scheduler:
         host.received += size
         host.refusals = 0
         if took is not None:
-            host.stalls = 0
+            host.stalls, host.whole = 0, True
         host.limit.answered(now, ticket.epoch, host.running, took, size, again=ticket.again)
 
     def refused(self, ticket: Ticket, now: float, pause: float | None, *, by_rate: bool = False) -> bool:

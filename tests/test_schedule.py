@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from downloader.health import GRACE
 from downloader.hosts import LITTLE, LONG_REFUSED, MOST_REFUSALS, MOST_STALLS, Host, Ticket
 from downloader.limits import START
 from downloader.schedule import CLOSED_HOSTS, KNOWN_HOSTS, Scheduler
@@ -346,7 +347,7 @@ def test_a_host_that_says_for_how_long_but_never_answers_is_down_after_a_while_t
 
 
 def test_a_host_that_goes_silent_in_all_it_sends_is_down_until_something_comes_whole() -> None:
-    scheduler = filled(1, None, [(number, "a") for number in range(40)])
+    scheduler = filled(1, None, [(number, "a") for number in range(90)])
 
     def next_one() -> Ticket:
         (item,) = scheduler.start(1.0)
@@ -357,24 +358,24 @@ def test_a_host_that_goes_silent_in_all_it_sends_is_down_until_something_comes_w
         ticket.host.heard()
         scheduler.finish(next(iter(scheduler._running)))
 
-    for number in range(MOST_STALLS - 1):
-        ticket = next_one()
-        assert not ticket.host.stalled(1.0, LITTLE - 1), number
-        ends(ticket, None, 0)
-    ticket = next_one()
-    assert not ticket.host.stalled(1.0, LITTLE)
-    ends(ticket, 0.1, 1000)
-    for _ in range(MOST_STALLS - 1):
-        ticket = next_one()
-        assert not ticket.host.stalled(1.0, 0)
-        ends(ticket, None, 0)
-    ticket = next_one()
-    assert ticket.host.stalled(1.0, 0)
-    assert ticket.host.health.gave_up_after == MOST_STALLS
-    assert not ticket.host.heard()
-    assert ticket.host.health.probe_at is not None
-    ends(ticket, 0.1, 1000)
-    assert ticket.host.health.probe_at is None
+    def stalls(times: int, now: float, size: int) -> list[bool]:
+        told = []
+        for _ in range(times):
+            ticket = next_one()
+            told.append(ticket.host.stalled(now, size))
+            ends(ticket, None, 0)
+        return told
+
+    host = scheduler._hosts["a"]
+    assert not any(stalls(MOST_STALLS, 1.0, LITTLE))
+    assert stalls(MOST_STALLS, 1.0, LITTLE - 1) == [False] * (MOST_STALLS - 1) + [True]
+    assert host.health.gave_up_after == MOST_STALLS
+    assert not host.health.well, "heads are no news"
+    ends(next_one(), 0.1, 1000)
+    assert host.health.probe_at is None
+    assert not any(stalls(2 * MOST_STALLS, 2.0, 0)), "what was under way at once"
+    assert not any(stalls(1, 1.9 + GRACE, 0))
+    assert all(stalls(1, 2.0 + GRACE, 0))
 
 
 def test_what_waits_for_a_host_that_is_down_is_told_at_once() -> None:
