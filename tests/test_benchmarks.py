@@ -71,8 +71,11 @@ def test_a_huge_file_is_measured_against_a_smaller_one(tmp_path: Path) -> None:
 
 def test_one_file_is_split_by_gdl_and_its_peers(tmp_path: Path) -> None:
     find_program("axel")
-    printed, found = bench(tmp_path, "--tools", "axel", "--count", "3", "split", "split-strict")
-    plain, strict = found["cases"]
+    for _ in range(3):  # axel ends with an error now and then, and is left out then
+        printed, found = bench(tmp_path, "--tools", "axel", "--count", "3", "split", "split-strict")
+        plain, strict = found["cases"]
+        if all(len(case["series"]) == 2 for case in (plain, strict)):
+            break
     assert (plain["case"], strict["case"]) == ("split", "split-strict")
     for case in (plain, strict):
         assert [series["command"] for series in case["series"]] == ["gdl -q --split 16", "axel -n 16"]
