@@ -149,7 +149,8 @@ class Attempts:
         tries, delay = found
         host = urls.host_key(self._addresses[tries.address].url)
         held = self._slots.held_for(self._slot.host) if host == self._slot.name else 0.0
-        if held > 0 and self._slot.host.refusals:  # others first: it may be this file alone that is refused
+        # Others first, as it may be this file alone that is refused; but what a Retry-After asks for is in the delay.
+        if held > 0 and self._slot.host.refusals and not failure.retry_after:
             delay += held
         if deadline is not None and time.monotonic() + max(delay, held) >= deadline:
             raise self._told(failure, last=True)
