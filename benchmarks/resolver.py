@@ -37,11 +37,16 @@ class Seen(NamedTuple):
 
 def build(folder: Path) -> Resolver:
     """Compile it into ``folder``. Raises `Skipped` without a compiler."""
+    return Resolver(build_library(SOURCE, folder))
+
+
+def build_library(source: Path, folder: Path) -> Path:
+    """Compile a C file to a library in ``folder`` for ``LD_PRELOAD``. Raises `Skipped` without a compiler."""
     if shutil.which("cc") is None:
         raise Skipped("there is no C compiler")
-    library = folder / "resolver.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)
-    return Resolver(library)
+    library = folder / f"{source.stem}.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    return library
 
 
 def seen(log: Path) -> Seen:

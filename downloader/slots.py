@@ -161,9 +161,7 @@ class Slots:
             self.troubles.slowed(host.name, now, host.limit.level, host.limit.falls - falls)
         if host.held_until > held:
             self.troubles.held(host.name, now, host.held_until, str(failure), refuses=True)
-        if was_down is None and host.health.probe_at is not None:
-            host.health.why = str(failure)
-            self.troubles.down(host.name, host.health.gave_up_after, host.health.why)
+        self._tell_down(host, was_down, str(failure))
         return counts
 
     def stalled(self, ticket: Ticket, reason: str, size: int) -> bool:
@@ -171,9 +169,7 @@ class Slots:
         host = ticket.host
         was_down = host.health.probe_at
         down = host.stalled(time.monotonic(), size)
-        if down and was_down is None:
-            host.health.why = reason
-            self.troubles.down(host.name, host.health.gave_up_after, reason)
+        self._tell_down(host, was_down, reason)
         return down
 
     def unreachable(self, ticket: Ticket, reason: str, *, silent: bool) -> bool:
@@ -184,12 +180,18 @@ class Slots:
         host.health.why = reason
         if down and was_down is None:
             self._untold.pop(host.name, None)
-            self.troubles.down(host.name, host.health.gave_up_after, reason)
+            self._tell_down(host, was_down, reason)
         elif host.answers and host.limit.epoch != epoch:
             self._untold[host.name] = host
         if not down and host.held_until > held:
             self.troubles.held(host.name, now, host.held_until, reason)
         return down
+
+    def _tell_down(self, host: Host, was_down: float | None, reason: str) -> None:
+        """Tell that the host is given up because of ``reason``, unless ``was_down`` says that it was before."""
+        if was_down is None and host.health.probe_at is not None:
+            host.health.why = reason
+            self.troubles.down(host.name, host.health.gave_up_after, reason)
 
     def _tell_untold(self, slow: Sequence[str] = ()) -> None:
         for name in slow:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from support.processes import build_library
+from benchmarks.resolver import build_library
+from support.processes import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +85,7 @@ class Failing:
 
 def build_failing(folder: Path) -> Failing:
     """Compile it. Without a compiler the test is skipped; with ``CI`` in the environment it fails."""
+    find_program("cc")
     return Failing(build_library(SOURCE, folder))
 
 

@@ -39,13 +39,6 @@ def find_program(name: str) -> str:
     pytest.skip(f"{name} is not installed")
 
 
-def build_library(source: Path, folder: Path) -> Path:
-    """Compile a C file to a library in ``folder`` for ``LD_PRELOAD``; without a compiler as `find_program`."""
-    library = folder / f"{source.stem}.so"
-    subprocess.run([find_program("cc"), "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return library
-
-
 def free_ports(count: int) -> list[int]:
     """Different ports of 127.0.0.1, free for TCP and UDP a moment ago."""
     with ExitStack() as stack:
