@@ -65,7 +65,7 @@ _CHARSETS = frozenset({
 
 def classify(head: bytes) -> Sniffed:
     """Tell what text these bytes are, or that they are binary. They carry no signature of media."""
-    text, encoding = _utf8(head)
+    text, encoding = utf8(head)
     start = text.lstrip(_SPACE)
     if start.startswith(b"<"):
         markup = _markup(start)
@@ -81,7 +81,7 @@ def classify(head: bytes) -> Sniffed:
     return _HTML if _PAGE_WITHIN.search(text) else _TEXT
 
 
-def _utf8(head: bytes) -> tuple[bytes, str | None]:
+def utf8(head: bytes) -> tuple[bytes, str | None]:
     """Bring text to UTF-8 without byte order mark; name its encoding where there was a sign of one."""
     for bom, encoding in _BOMS:
         if head.startswith(bom):
@@ -154,7 +154,7 @@ def excerpt(head: bytes) -> str | None:
 
 
 def _decode(head: bytes) -> str:
-    text, encoding = _utf8(head)
+    text, encoding = utf8(head)
     if encoding is None:
         declared = _CHARSET.search(text)
         charset = _charset(declared[1].decode("ascii", "replace")) if declared else None

@@ -23,7 +23,8 @@ LAYERS = (
     {"_version", "errors", "text", "hashes"},
     {"items"},
     {"options"},
-    {"urls", "addresses", "limits", "health", "disposition", "media", "mediatypes", "markup", "probes", "signatures"},
+    {"urls", "addresses", "limits", "health", "disposition", "media", "mediatypes", "markup", "probes", "signatures"}
+    | {"endings", "blocks", "audio", "boxes", "containers", "pictures"},
     {"safenames", "templates", "naming", "sources", "entries", "lines"},
     {"hosts"},
     {"schedule", "tail", "troubles", "outcomes", "retry", "encodings", "tries", "spans", "segments", "resume", "files"}
