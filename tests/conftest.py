@@ -77,6 +77,13 @@ def tls_faults(ca: Authority) -> Iterator[FaultServer]:
 
 
 @pytest.fixture
+def http2_faults(ca: Authority) -> Iterator[FaultServer]:
+    """A fault server that speaks HTTP/2, and HTTP/1.1 to those who ask for it."""
+    with FaultServer(ca.good.context("h2", "http/1.1")) as server:
+        yield server
+
+
+@pytest.fixture
 def nginx(ca: Authority) -> Iterator[StartNginx]:
     """Starts nginx on a folder: ``nginx(root, server="limit_rate 100k;")``."""
     with ExitStack() as stack:

@@ -27,11 +27,11 @@ class ServerCertificate:
     chain: Path
     key: Path
 
-    def context(self) -> ssl.SSLContext:
-        """For a server that speaks HTTP/1.1 over TLS with this certificate."""
+    def context(self, *protocols: str) -> ssl.SSLContext:
+        """For a server over TLS with this certificate; ``protocols`` by their ALPN names, HTTP/1.1 by default."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.chain, self.key)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(list(protocols or ("http/1.1",)))
         return context
 
 

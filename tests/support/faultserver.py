@@ -20,6 +20,11 @@ JOIN_SECONDS = 10.0
 HEADER_BOUND = 1 << 20
 
 
+def now() -> float:
+    """Monotonic seconds."""
+    return time.monotonic()
+
+
 class StoppedError(Exception):
     """The server is stopping, so the script ends here."""
 
@@ -169,7 +174,9 @@ class _Counts:
 
 
 class FaultServer:
-    """A scripted HTTP/1.1 server on 127.0.0.1 and a free port. A context manager.
+    """A scripted server on 127.0.0.1 and a free port. A context manager.
+
+    It speaks HTTP/1.1, and HTTP/2 where its ``tls`` has that negotiated (see `support.http2`).
 
     >>> with FaultServer() as server:
     ...     url = server.route("/a.jpg", status(503, retry_after=1), ok(picture(1, 20_000)))
@@ -319,11 +326,16 @@ class FaultServer:
                 self.at_connect(connection)
             if self._tls is not None and not connection.closed:
                 self._handshake(connection, self._tls)
+            if isinstance(connection.sock, ssl.SSLSocket) and connection.sock.selected_alpn_protocol() == "h2":
+                from support.http2 import Session  # which subclasses what is here
+
+                Session(self, connection).run()
+                return
             while not connection.closed and connection.keep_alive:
                 request = connection.read_request()
                 if request is None:
                     break
-                self._answer(connection, request)
+                self.answer(connection, request)
         except (OSError, StoppedError):
             pass
         except Exception as error:  # noqa: BLE001 - stop() raises it in the test
@@ -339,7 +351,8 @@ class FaultServer:
             self.failed_handshakes.append(error)
             raise
 
-    def _answer(self, connection: Connection, request: Request) -> None:
+    def answer(self, connection: Connection, request: Request) -> None:
+        """Answer a request as its route says."""
         asked_to_close = (request.header("connection") or "").lower() == "close" or request.version == "HTTP/1.0"
         connection.keep_alive = not asked_to_close
         with self._changed:
