@@ -24,7 +24,6 @@ from downloader.fetch import Misfit, RangeFetch
 from downloader.files import boot_id
 from downloader.segments import MIN_PIECE, Piece, Segments, worth
 from downloader.tail import LEAST_LEFT
-from downloader.transport import Unheard
 
 if TYPE_CHECKING:
     from downloader.bodies import Source
@@ -73,7 +72,15 @@ class Assembly:
     def begin(self, head: Head, total: int | None) -> Piece:
         """Begin the file with a response that brings all of it; return what that is to write to."""
         item = self._item
-        state = resume.remember(head, url=self._source.origin.url, total=total, checksum=item.checksum, boot=boot_id())
+        source = self._source
+        state = resume.remember(
+            head,
+            url=source.origin.url,
+            answered=source.address.url,
+            total=total,
+            checksum=item.checksum,
+            boot=boot_id(),
+        )
         self.part.begin(state)
         self.segments = Segments(total)
         piece = self.segments.take() or Piece(0, 0)  # of nothing there is nothing to take
@@ -89,6 +96,7 @@ class Assembly:
             state.etag = state.last_modified = None
             state.checksum = str(self._item.checksum)
         state.done = plan.done
+        state.answered = resume.resource(self._source.address.url)
         self.part.go_on(boot_id())
         self.segments = Segments(state.total, plan.done)
         piece = self.segments.take_at(plan.ask.start)
@@ -154,12 +162,6 @@ class Assembly:
         if self.part.state is not None:
             self.part.state.done = self.segments.done
             self.part.save()
-
-    @property
-    def continuable(self) -> bool:
-        """Whether what is there may be continued by a later request."""
-        self.save()
-        return self.part.worth_keeping
 
     @property
     def left(self) -> int:
@@ -313,8 +315,7 @@ class Assembly:
                 with suppress(Enough):
                     fetch.gatherer.flush()
                 source.check(error, context.options.max_time)
-                heard = not isinstance(error, Unheard)  # else its range has said the same as its length
-                if heard and (fetch.answer is None or isinstance(fetch.answer, verdict.Continue)):
+                if fetch.answer is None or isinstance(fetch.answer, verdict.Continue):
                     raise
             fetch.check(piece)
             self._learn(fetch.begun - asked, time.monotonic() - fetch.begun, piece.at - piece.start)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from downloader import errors, outcomes, urls
+from downloader.certainty import Certainty
 from downloader.outcomes import Outcome
 from downloader.slot import Slot, given_up
 from downloader.transfer import Download
@@ -27,6 +28,7 @@ class Attempts:
     __slots__ = (
         "_addresses",
         "_answers",
+        "_certainty",
         "_context",
         "_failed",
         "_free",
@@ -58,6 +60,7 @@ class Attempts:
         self._addresses = (name.item.address, *name.item.mirrors)
         self._tries = Tries.first(len(self._addresses), context.options.retries)
         self.download = Download(context, name, running, self._slot)
+        self._certainty: Certainty | None = None
 
     def run(self) -> Saved:
         """Try until the file is in place. Raises `context.Skip`, or what ends the item otherwise."""
@@ -83,6 +86,9 @@ class Attempts:
             self.download.destination.check_beforehand()
             slot.check()
             self.download.attempt(address, deadline)
+            if self.download.unproven is not None:
+                self._certainty = self._certainty or Certainty(self.download, self._context.note)
+                self._certainty.prove(address, deadline)
         except errors.ItemError as error:
             failure = self._tell(error)
             slot.hold(failure)  # before the slot goes to the next one

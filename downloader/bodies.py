@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import gevent
 
-from downloader import errors
+from downloader import errors, files
+from downloader.hashes import blake2b
 from downloader.request import build, follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from downloader.blocks import Ending
     from downloader.context import Context
-    from downloader.items import Address, Item
+    from downloader.destination import PartAside
+    from downloader.items import Address, Checksum, Item, Progress
+    from downloader.partfile import Part
     from downloader.request import Request
     from downloader.resume import Ask
+    from downloader.transport import Reply
 
 GATHER = 64 * 1024
 """Bytes that are gathered before they are written: libcurl hands out 16 KiB at a time, whatever it received."""
 GATHER_CHUNKS = 256
 """Chunks that are gathered at most, where they are small."""
 MAX_REDIRECTS = 10
+READ = 1024 * 1024
+"""Bytes of a part that are read at a time, in a thread."""
 IGNORED = 64 * 1024
 """Bytes of a redirect's or an error's body that are read to keep the connection; a longer one costs it."""
+
+
+T = TypeVar("T")
 
 
 class Enough(Exception):
@@ -55,12 +67,63 @@ class Gatherer:
             self._write(chunks, held)
 
 
+@dataclass(slots=True)
+class Whole:
+    """A body that has come to its end, in memory or in a part. Its methods raise as `files.translate` says."""
+
+    chunks: list[bytes]
+    """All of it, where there is no part."""
+    part: Part | None
+    size: int
+    """Bytes."""
+    reply: Reply
+    """The response that brought it."""
+
+    def ending(self) -> Ending:
+        """Tell whether it has its format's own end. Blocks the calling greenlet only."""
+        from downloader.endings import ending  # for the few that need it
+
+        if self.part is not None:
+            return self._read(lambda fd: ending(lambda offset, count: os.pread(fd, count, offset), self.size))
+        body = b"".join(self.chunks)
+        return ending(lambda offset, count: body[offset : offset + count], self.size)
+
+    def fingerprint(self) -> bytes:
+        """Return what only the same bytes have. Blocks the calling greenlet only."""
+        if self.part is None:
+            return _digest(self.chunks)
+        return self._read(lambda fd: _digest(os.pread(fd, READ, offset) for offset in range(0, self.size, READ)))
+
+    def _read(self, function: Callable[[int], T]) -> T:
+        assert self.part is not None
+        with files.translated(self.part.path or self.part.final):
+            return files.in_thread(function, self.part.duplicate())
+
+
+class Aside(NamedTuple):
+    """A whole body that is kept while another one of the same file comes."""
+
+    part: PartAside
+    chunks: list[bytes]
+    size: int
+    """Bytes."""
+    checked: tuple[Checksum, ...]
+    progress: Progress
+
+
+def _digest(chunks: Iterable[bytes]) -> bytes:
+    found = blake2b(digest_size=32)
+    for chunk in chunks:
+        found.update(chunk)
+    return found.digest()
+
+
 class Source:
-    """Where the bytes of a file come from during one try."""
+    """Where the bytes of a file come from during one try. ``http1``: over HTTP/1.1, whose framing proves their end."""
 
-    __slots__ = ("_redirects", "address", "deadline", "origin")
+    __slots__ = ("_http1", "_redirects", "address", "deadline", "origin")
 
-    def __init__(self, origin: Address, address: Address, deadline: float | None) -> None:
+    def __init__(self, origin: Address, address: Address, deadline: float | None, *, http1: bool = False) -> None:
         self.origin = origin
         """The item's own address or a mirror's."""
         self.address = address
@@ -68,6 +131,7 @@ class Source:
         self.deadline = deadline
         """Monotonic seconds, None for no end."""
         self._redirects = 0
+        self._http1 = http1
 
     def follow(self, location: str, *, insecure: bool) -> None:
         """Go where a response redirects to. Raises `errors.RedirectError` as `request.follow`, and after too many."""
@@ -78,10 +142,10 @@ class Source:
 
     def request(self, item: Item, context: Context, ask: Ask | None) -> Request:
         """Return the request for ``item``, all of it or the range ``ask``. Raises as `left`."""
-        options = context.options
-        return build(
-            item, self.address, options, cookies=context.cookies, deadline=self.left(options.max_time), ask=ask
-        )
+        options, deadline = context.options, self.left(context.options.max_time)
+        request = build(item, self.address, options, cookies=context.cookies, deadline=deadline, ask=ask)
+        request.http1 = self._http1
+        return request
 
     def check(self, error: errors.TransferError, most: float | None) -> None:
         """Raise `errors.DeadlineExceeded` where an exchange has failed with ``error`` because that has come."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader import files, naming, partfile, resume, spans
 from downloader.claims import variants
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 class Undecided(Exception):
     """The file may exist already, which its name will tell once names before it are settled."""
+
+
+class PartAside(NamedTuple):
+    """A part that is kept while another one is written for the same file."""
+
+    part: Part | None
+    working: str | None
+    kept: str | None
 
 
 class Destination:
@@ -221,6 +229,26 @@ class Destination:
         if self.part is not None:
             self.part.discard()
         self.close_part()
+
+    def put_aside(self) -> PartAside:
+        """Keep the part as it is, if there is one, while another body of the same file comes: under another name."""
+        aside = PartAside(self.part, self._working, self._kept)
+        self.part = self._working = self._kept = self._looked = None
+        return aside
+
+    def take_back(self, aside: PartAside) -> None:
+        """Go on with what was put aside, and remove the part that was written since."""
+        self.discard_part()
+        self.part, self._working, self._kept = aside
+
+    def drop(self, aside: PartAside) -> None:
+        """Remove what was put aside."""
+        since = PartAside(self.part, self._working, self._kept)
+        self.part, self._working, self._kept = aside
+        try:
+            self.discard_part()
+        finally:
+            self.part, self._working, self._kept = since
 
     def abandon(self) -> None:
         """Let go of everything."""

@@ -151,6 +151,10 @@ class Progress:
     http_status: int | None = None
     content_type: str | None = None
 
+    def become(self, other: Progress) -> None:
+        """Tell what ``other`` tells."""
+        self.final_url, self.http_status, self.content_type = other.final_url, other.http_status, other.content_type
+
 
 @dataclass(slots=True)
 class Saved:

@@ -32,11 +32,13 @@ class Request:
     cookie: str | None = field(default=None, repr=False)
     deadline: float | None = None
     """Seconds this exchange may take, None for any."""
+    http1: bool = False
+    """Whether it is to go over HTTP/1.1, whatever else the server may speak."""
 
     @property
     def plain(self) -> bool:
         """Whether only the URL tells it from other requests of the same run."""
-        return not (self.headers or self.username or self.cookie or self.deadline)
+        return not (self.headers or self.username or self.cookie or self.deadline or self.http1)
 
 
 def build(

@@ -75,6 +75,11 @@ class Head:
         return self.version == "1.1" and "close" not in self.fields.get("connection", "").lower()
 
     @property
+    def closes_connection(self) -> bool:
+        """Whether it is an HTTP/1 connection that the server means to close."""
+        return self.version.startswith("1") and not self.keeps_connection
+
+    @property
     def encoded(self) -> bool:
         """Whether there is a content encoding to undo, so that the length on the wire is not the file's."""
         value = self.fields.get("content-encoding")

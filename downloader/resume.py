@@ -15,6 +15,9 @@ before anything is published. The rows, for a part with its state::
 
 "Fits" means: Content-Range begins as asked, ends within what was asked and not at once, has the same total, and the
 bytes are the file's own (no multipart, no content encoding).
+
+A validator tells versions of one resource apart, not resources (RFC 9110 section 8.8.3). Where another one answers
+than the part came from, the last bytes that are there are asked for once more, and must be the same.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ RESUME_FROM = 1024 * 1024
 """Bytes from which on a file, and what is there of it, is worth continuing."""
 LARGEST_STATE = 256 * 1024
 """Bytes a state file has at most; a longer one is no state of ours."""
-LEAST_ANSWER = 64 * 1024
+OVERLAP = 64 * 1024
+"""Bytes that are asked for once more where another resource answers than before: replicas of a file have them, too."""
+LEAST_ANSWER = OVERLAP
 """Bytes that a 206 must bring where it brings less than was asked for, or asking for the rest would never end."""
 LONGEST_VALIDATOR = 1024
 """Characters of a validator that is worth sending back."""
@@ -74,6 +79,8 @@ class State:
     """The part's number in its file system."""
     tail: int = 0
     """The CRC-32 of the last bytes of the last range: numbers of deleted files are given again."""
+    answered: str = ""
+    """The `resource` that they came from, behind all redirects; empty where an older gdl did not note it."""
 
     @property
     def continuable(self) -> bool:
@@ -110,10 +117,13 @@ def parse(data: bytes) -> State | None:
     try:
         outer = json.loads(data)
         inner = outer["state"]
-        if outer["gdl-part"] != 1 or set(inner) != {each.name for each in fields(State)}:
+        if outer["gdl-part"] != 1 or set(inner) | {"answered"} != {each.name for each in fields(State)}:
             return None
         state = State(**{**inner, "done": [(start, end) for start, end in inner["done"]]})
-        text = json.dumps(asdict(state), separators=(",", ":"))
+        known = asdict(state)
+        if "answered" not in inner:  # written by a gdl that did not know of it
+            del known["answered"]
+        text = json.dumps(known, separators=(",", ":"))
         unharmed = zlib.crc32(text.encode()) == outer["crc32"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
@@ -121,7 +131,7 @@ def parse(data: bytes) -> State | None:
 
 
 def _sane(state: State) -> bool:
-    texts = (state.url, state.boot)
+    texts = (state.url, state.boot, state.answered)
     optional = (state.etag, state.last_modified, state.checksum)
     fields_to_send = (state.etag, state.last_modified)
     numbers = [number for span in state.done for number in span]
@@ -145,13 +155,20 @@ def _sendable(text: str) -> bool:
     return len(text) <= LONGEST_VALIDATOR and text.isascii() and text.isprintable()
 
 
-def remember(head: Head, *, url: str, total: int | None, checksum: Checksum | None, boot: str) -> State:
-    """Return the state of a part that begins with the response ``head``.
+def resource(url: str) -> str:
+    """Return what identifies the resource at ``url``: not its query, which may hold a signature that changes."""
+    return url.partition("?")[0]
 
+
+def remember(head: Head, *, url: str, answered: str, total: int | None, checksum: Checksum | None, boot: str) -> State:
+    """Return the state of a part that begins with the response ``head`` to a request for ``url``.
+
+    ``answered`` is the URL that sent it, which ``url`` may have redirected to.
     A validator is kept where it changes with every byte: a strong ETag, or a Last-Modified at least a minute older
     than Date (RFC 9110 sections 8.8.1 and 8.8.2.2).
     """
-    state = State(url, total, checksum=None if checksum is None else str(checksum), boot=boot)
+    promised = None if checksum is None else str(checksum)
+    state = State(url, total, checksum=promised, boot=boot, answered=resource(answered))
     # What a proxy has transformed (203) is not what the validators are of (RFC 9110 section 15.3.4).
     if total is None or head.status == 203 or (head.get("accept-ranges") or "").lower() == "none":
         return state
@@ -206,7 +223,9 @@ class Plan(NamedTuple):
     done: list[Span]
     """What of it is built upon."""
     ask: Ask
-    """The request for the first range that is missing."""
+    """The request for the first range that is missing, and perhaps some bytes before it."""
+    overlap: int = 0
+    """So many of them, which are to be compared with those that are there."""
 
 
 def plan(state: State, *, url: str, checksum: Checksum | None, boot: str) -> Plan | None:
@@ -215,6 +234,19 @@ def plan(state: State, *, url: str, checksum: Checksum | None, boot: str) -> Pla
     if not done or state.total is None:
         return None
     return Plan(done, ask(state, spans.gaps(done, state.total)[0], url=url))
+
+
+def sent_to(address: str, plan: Plan, state: State) -> Plan | None:
+    """Return how to go on as planned by a request to ``address``, which may be where another has redirected to.
+
+    None where that is another resource than the part came from, and there is nothing to compare with its bytes.
+    """
+    planned = plan.ask
+    if state.answered == resource(address) or not (planned.etag or planned.last_modified):  # or a checksum proves it
+        return plan
+    there = next((end - start for start, end in plan.done if end == planned.start), 0)
+    overlap = min(OVERLAP, there)
+    return Plan(plan.done, planned._replace(start=planned.start - overlap), overlap) if overlap else None
 
 
 def ask(state: State, span: Span, *, url: str) -> Ask:
@@ -261,6 +293,25 @@ def misfit(head: Head, asked: Ask) -> str | None:
     if head.content_length not in (None, found.end - found.start):
         return "its length is not that of its range"
     return _changed(head, asked)
+
+
+def not_whole(head: Head, asked: Ask) -> str | None:
+    """Say why a 200 is not all of the file of which a range was ``asked``; None where it may be.
+
+    Some servers send the range that was asked for, and call it all (RFC 9110 section 15.3.1).
+    """
+    if head.get("content-range") is not None:
+        found = content_range(head)
+        if found is None or (found.start, found.end) != (0, found.total):
+            return "it has a Content-Range"
+    length = head.content_length
+    if head.encoded or length is None or length == asked.total:
+        return None
+    if length == asked.end - asked.start:
+        return "it is as long as the range that was asked for"
+    if (asked.etag or asked.last_modified) and _changed(head, asked) is None:
+        return f"it has {length:,} bytes of the {asked.total:,} that its validator stands for"
+    return None
 
 
 def _changed(head: Head, asked: Ask) -> str | None:

@@ -64,6 +64,8 @@ def decide(
     """
     status = head.status
     if status in (200, 203):
+        if ask is not None and (reason := resume.not_whole(head, ask)) is not None:
+            return Unfit(f"the server's answer ({status}) is not all of the file: {reason}")
         framed = head.encoded or "transfer-encoding" in head.fields
         total = None if framed else head.content_length
         if total is None and not framed and head.get("content-length") is not None:

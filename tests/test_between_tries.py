@@ -184,19 +184,6 @@ def test_what_an_earlier_run_left_is_no_progress_of_this_one(
     assert part_path(tmp_path / "out/a.mp4").read_bytes() == A[: CUT + 100 * KIB]
 
 
-def test_what_was_brought_before_the_last_byte_was_asked_for_again_is_progress(
-    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
-) -> None:
-    """A server that closes may have had more to say: asking again for the last byte would tell, but breaks."""
-    good = faults.route("/good.jpg", f.ok(PICTURE))
-    last = Film(A)
-    url = faults.route("/a.mp4", f.script(Film(A, connection="close"), f.close), f.reset, last)
-    done = gdl(*ONCE, "-j", "1", good, url)
-    assert outcome(done.by_url[url]) == ("saved", None)
-    assert last.ranges == [f"bytes={SIZE - 1}-{SIZE - 1}"]
-    assert (tmp_path / "out/a.mp4").read_bytes() == A
-
-
 def test_a_part_that_another_run_leaves_meanwhile_is_continued(faults: f.FaultServer, tmp_path: Path) -> None:
     left = threading.Event()
     first = faults.route("/first.jpg", f.when(left, f.ok(PICTURE)))
@@ -238,11 +225,12 @@ def test_what_is_no_file_is_not_asked_again_because_its_server_closes(faults: f.
     ]
 
 
-def test_a_long_file_that_cannot_be_continued_is_not_sent_twice_because_its_server_closes(
-    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+@pytest.mark.parametrize("etag", [None, '"v1"'])
+def test_a_long_file_is_not_asked_for_twice_because_its_server_closes(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path, etag: str | None
 ) -> None:
     good = faults.route("/good.jpg", f.ok(PICTURE))
-    film = Film(A, etag=None, ranges=False, connection="close")
+    film = Film(A, etag=etag, ranges=etag is not None, connection="close")
     url = faults.route("/a.mp4", f.script(film, f.close))
     done = gdl(*ONCE, "-j", "1", good, url)
     assert outcome(done.by_url[url]) == ("saved", None)

@@ -37,6 +37,8 @@ LAYERS = (
         "statefile",
         "leftovers",
         "locks",
+        "doubt",
+        "framing",
         "request",
         "responses",
         "results",
@@ -45,7 +47,9 @@ LAYERS = (
     {"transport", "alarm"},
     {"context"},
     {"digests", "bodies", "fetch", "assembly", "destination"},
-    {"transfer", "slots", "slot"},
+    {"receiver", "slots", "slot"},
+    {"transfer"},
+    {"certainty"},
     {"attempts"},
     {"engine"},
     {"api"},
@@ -57,7 +61,8 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 
 # Listeners hear of a run; they know nothing of what makes it.
 LISTENERS = {"progress", "report", "records"}
-MACHINERY = {"transport", "fetch", "assembly", "destination", "transfer", "slots", "slot", "attempts", "engine", "api"}
+MACHINERY = {"transport", "fetch", "assembly", "destination", "receiver", "transfer", "certainty", "slots", "slot"}
+MACHINERY |= {"attempts", "engine", "api"}
 
 DECISIONS = RANK.keys() & {
     "errors",
@@ -75,6 +80,7 @@ DECISIONS = RANK.keys() & {
     "responses",
     "request",
 }
+DECISIONS |= {"doubt", "framing"}
 DECISIONS |= LAYERS[3] | LAYERS[4] | {"cookies", "results", "spans", "segments", "tries", "resume", "encodings"}
 ONLY_IN = {"pycurl": {"transport"}, "tqdm": {"progress"}}
 

@@ -56,7 +56,7 @@ def test_whatever_is_wrong_with_the_first_address_the_mirror_is_asked(
         "page": f.web_page(),
         "empty": f.empty(),
         "truncated": f.truncated(SMALL, 9000),
-        "overlong": f.overlong(SMALL + b"more", len(SMALL)),
+        "overlong": f.overlong(SMALL, 9000),
         "unasked-206": f.partial(SMALL[5:], f"bytes 5-{len(SMALL) - 1}/{len(SMALL)}"),
         "other-bytes": f.ok(samples.picture(2, 20_000)),
         "closed": f.close,

@@ -38,6 +38,8 @@ from support.parts import (
 )
 from support.processes import wait_until
 
+from downloader.resume import OVERLAP
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -286,6 +288,18 @@ def encoded(connection: f.Connection, request: f.Request) -> None:
     response(connection, request)
 
 
+def only_the_rest(*, content_range: bool, **headers: Header) -> f.Response:
+    """A 200 that brings the range that was asked for, and calls it all."""
+
+    def respond(connection: f.Connection, request: f.Request) -> None:
+        span = wanted_range(request, SIZE)
+        assert span is not None
+        told = {"content_range": f"bytes {span[0]}-{span[1] - 1}/{SIZE}"} if content_range else {}
+        f.ok(A[slice(*span)], "video/mp4", **told, **headers)(connection, request)
+
+    return respond
+
+
 def shorter_range(connection: f.Connection, request: f.Request) -> None:
     """An honest 206 for less than what was asked for (RFC 9110 section 15.3.7)."""
     span = wanted_range(request, SIZE)
@@ -364,6 +378,12 @@ def answers() -> dict[str, Answered]:
         "200-longer": Answered(Film(LONGER, etag='"v2"'), Film(LONGER, etag='"v2"'), None),
         "200-shorter": Answered(Film(SHORTER, etag='"v2"'), Film(SHORTER, etag='"v2"'), None),
         "200-longer-same-etag": Answered(Film(LONGER, ranges=False), Film(LONGER), None),
+        "200-of-the-rest": refused_range(only_the_rest(content_range=True)),
+        "200-of-the-rest-untold": refused_range(only_the_rest(content_range=False)),
+        "200-of-the-rest-same-etag": refused_range(only_the_rest(content_range=False, etag='"v1"')),
+        "200-of-the-rest-other-etag": refused_range(only_the_rest(content_range=False, etag='"v2"')),
+        "200-of-something-same-etag": refused_range(f.ok(A[CUT - 7 : SIZE - 9], "video/mp4", etag='"v1"')),
+        "redirect-to-a-200-of-the-rest": Answered(f.redirect("/elsewhere/rest.mp4"), Film(A), None),
         "416": refused_range(f.status(416)),
         "416-same-length": refused_range(f.status(416, content_range=f"bytes */{SIZE}")),
         "416-shorter": refused_range(f.status(416, content_range=f"bytes */{len(SHORTER)}"), SHORTER),
@@ -372,6 +392,7 @@ def answers() -> dict[str, Answered]:
         ),
         "redirect-to-the-same": Answered(f.redirect("/elsewhere/same.mp4"), Film(A), False),
         "redirect-to-another-version": Answered(f.redirect("/elsewhere/new.mp4"), Film(A), None),
+        "redirect-to-another-file": Answered(f.redirect("/elsewhere/other.mp4"), Film(A), None),
     }
 
 
@@ -384,6 +405,8 @@ def test_every_answer_to_the_request_for_the_rest_ends_in_one_whole_version(
     same, new = Film(A), Film(B, etag='"v2"')
     faults.route("/elsewhere/same.mp4", same)
     faults.route("/elsewhere/new.mp4", new)
+    faults.route("/elsewhere/other.mp4", Film(B))
+    faults.route("/elsewhere/rest.mp4", ranged(only_the_rest(content_range=False), Film(A)))
     for name, case in table.items():
         faults.route(f"/{name}.mp4", ranged(in_turn(case.response, case.whole), case.whole))
     before = len(faults.requests)
@@ -393,7 +416,10 @@ def test_every_answer_to_the_request_for_the_rest_ends_in_one_whole_version(
     assert {name: results[url] for name, url in urls.items()} == dict.fromkeys(table, ("saved", None))
     out = tmp_path / "out"
     saved = {name: (out / f"{name}.mp4").read_bytes() for name in table}
-    expected = {name: case.whole.body for name, case in table.items()} | {"redirect-to-another-version": B}
+    expected = {name: case.whole.body for name, case in table.items()} | {
+        "redirect-to-another-version": B,
+        "redirect-to-another-file": B,
+    }
     assert [name for name in table if saved[name] != expected[name]] == []
     assert files(tmp_path) == sorted(f"out/{name}.mp4" for name in table)
     assert done.returncode == 0
@@ -410,7 +436,7 @@ def test_every_answer_to_the_request_for_the_rest_ends_in_one_whole_version(
         name: case.begun_again for name, case in table.items() if case.begun_again is not None
     }
     # What was continued cost the rest only, what was begun again the whole file once.
-    assert (table["fitting"].whole.sent, same.sent) == (SIZE - CUT, SIZE - CUT)
+    assert (table["fitting"].whole.sent, same.sent) == (SIZE - CUT, SIZE - CUT + OVERLAP)
     assert table["shorter-end"].whole.sent == SIZE - CUT - 300 * KIB
     assert {name: case.whole.sent for name, case in table.items() if case.whole.sent > len(case.whole.body)} == {}
 
@@ -453,11 +479,12 @@ def test_a_part_survives_refusals_and_is_continued_when_the_server_is_well_again
     assert {name: films[name].answers[0].if_range for name in kept} == dict.fromkeys(kept, '"v1"')
 
 
-def test_across_redirects_the_validators_decide_not_the_address(
+def test_across_redirects_validators_decide_and_bytes_that_are_there(
     faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
 ) -> None:
     same, changed, unmarked = Film(A), Film(B, etag='"v2"'), Film(A, etag=None)
-    targets = {"same": same, "changed": changed, "unmarked": unmarked}
+    almost = A[: CUT - 1] + b"?" + A[CUT:]
+    targets = {"same": same, "changed": changed, "unmarked": unmarked, "other": Film(B), "almost": Film(almost)}
     urls = []
     for name, film in targets.items():
         urls.append(faults.route(f"/{name}.mp4", f.redirect(faults.url(f"/cdn/{name}?signed=1"))))
@@ -471,8 +498,53 @@ def test_across_redirects_the_validators_decide_not_the_address(
     for name, film in targets.items():
         assert (tmp_path / f"out/{name}.mp4").read_bytes() == film.body, name
     assert files(tmp_path / "out") == sorted(f"{name}.mp4" for name in targets)
-    assert [film.sent for film in targets.values()] == [SIZE - CUT, SIZE, SIZE]
+    assert [film.sent for film in (same, changed, unmarked)] == [SIZE - CUT + OVERLAP, SIZE, SIZE]
     assert same.answers[0].if_range == '"v1"'
+    for name in ("other", "almost"):
+        first, second = targets[name].ranges
+        assert (first, second) == (f"bytes={CUT - OVERLAP}-{SIZE - 1}", None)
+
+
+def test_another_query_is_the_same_resource(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    url = faults.route("/film.mp4", f.redirect("/cdn/film?signed=1"))
+    faults.route("/cdn/film", cut_film(A, CUT))
+    leave_parts(tmp_path, url)
+    film = Film(A)
+    faults.route("/film.mp4", f.redirect("/cdn/film?signed=2"))
+    faults.route("/cdn/film", film)
+    assert [result["status"] for result in gdl(*NEXT, url).results] == ["saved"]
+    assert film.sent == SIZE - CUT
+    assert (tmp_path / "out/film.mp4").read_bytes() == A
+
+
+def test_a_try_that_is_led_to_another_file_never_mixes_the_two(
+    faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    """Within one run: the URL leads to another day's file when it is asked again, with the same tag and length."""
+    url = faults.route("/latest.mp4", f.redirect("/day1.mp4"), f.redirect("/day2.mp4"))
+    faults.route("/day1.mp4", cut_film(A, CUT))
+    second = faults.route("/day2.mp4", Film(B))
+    [result] = gdl("--json", "--retries", "3", "-o", "out", url).results
+    assert (result["status"], result["final_url"]) == ("saved", second)
+    assert (tmp_path / "out/latest.mp4").read_bytes() == B
+
+
+def test_replicas_behind_a_redirector_finish_a_file_together(
+    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    """Each replica breaks off after a while, and each request is led to the next one."""
+    step = MIB + 256 * KIB
+    films = [Film(A, cut=step) for _ in range(4)]
+    hosts = [(faults, more_faults)[number % 2] for number in range(len(films))]
+    leads = [
+        f.redirect(host.route(f"/replica{number}.mp4", film))
+        for number, (host, film) in enumerate(zip(hosts, films, strict=True))
+    ]
+    url = faults.route("/film.mp4", *leads)
+    [result] = gdl("--json", "--retries", "6", "-o", "out", url).results
+    assert result["status"] == "saved"
+    assert (tmp_path / "out/film.mp4").read_bytes() == A
+    assert [film.sent for film in films] == [step, step, SIZE - 2 * step + 2 * OVERLAP, 0]
 
 
 def test_an_empty_answer_where_a_part_lies_is_an_empty_file(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from support.samples import picture
 from downloader import errors
 from downloader.options import Options
 from downloader.request import Request
+from downloader.responses import Head
 from downloader.transport import Reply, Transport
 from downloader.transport.origins import Origins
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from support.certs import Authority
     from support.nginx import Nginx, StartNginx
 
-    from downloader.responses import Head
 
 BODY = picture(1, 5000)
 CURL_VERSION_HTTP3 = 1 << 25
@@ -171,7 +171,7 @@ def test_closing_ends_those_that_wait_for_a_first_request(make: Any) -> None:
 def test_of_many_origins_the_last_are_remembered() -> None:
     origins = Origins(waits=True, most=3)
     first = origins.get("https://a.test:443")
-    first.answered("1.1")
+    first.answered(Head(200, "1.1", {}), asked=False)
     assert not origins.get("https://a.test:443").pipewait
     for name in "bcdef":
         assert origins.get(f"https://{name}.test:443").pipewait

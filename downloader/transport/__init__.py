@@ -15,6 +15,8 @@ exception of the receiver is kept, libcurl told to stop, and the exception raise
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -22,7 +24,8 @@ import pycurl
 
 from downloader import errors
 from downloader.descriptors import share_out
-from downloader.transport.ends import Unheard, check_end, pending
+from downloader.framing import framing
+from downloader.transport.connections import Connections, OutOfStep
 from downloader.transport.exchange import LOOKS, USEFUL, Exchange
 from downloader.transport.gate import Gate
 from downloader.transport.handles import Handles, buffer_size
@@ -30,7 +33,7 @@ from downloader.transport.origins import Origins
 from downloader.transport.pacing import Pacer
 from downloader.transport.reply import Reply
 from downloader.transport.resolving import Resolving, looks_names_up
-from downloader.transport.translation import translate
+from downloader.transport.translation import is_garbage, translate
 from downloader.transport.watchers import Watchers
 from downloader.urls import host_key
 
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from downloader.transport.exchange import Receiver
     from downloader.transport.lookups import Turn
 
-__all__ = ["Reply", "Transport", "Unheard"]
+__all__ = ["Reply", "Transport"]
 
 _forgotten: list[Any] = []
 """Multi handles that could not be closed without waiting."""
@@ -73,7 +76,6 @@ class Transport:
 
             self._allowed = is_public
         direct = self._allowed is not None
-        self._handles = Handles(options, cainfo, spare=spare, direct=direct)
         self._active: dict[Any, Exchange] = {}
         self._timeout = options.timeout
         self._watch: Any = None
@@ -85,6 +87,8 @@ class Transport:
         self._multi.setopt(pycurl.M_MAXCONNECTS, room.connections)
         # The first bounds those that become idle only; at this one, an idle one is closed before another is opened.
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, room.connections)
+        self._connections = Connections(2 * room.connections)
+        self._handles = Handles(options, cainfo, spare=spare, direct=direct, on_socket=self._connections.on_socket)
         self._watchers = Watchers(self._multi, loop, self._drive)
         self._resolving: Resolving | None = None
         if looks_names_up(options, direct=direct):
@@ -104,8 +108,22 @@ class Transport:
             raise RuntimeError("the transport is closed")
         key = host_key(request.url)
         resolving = self._resolving
-        if resolving is None or resolving.knows(key):
-            return self._exchange(key, request, receiver, None)
+        began = 0.0 if request.deadline is None else time.monotonic()
+        try:
+            if resolving is None or resolving.knows(key):
+                return self._exchange(key, request, receiver, None)
+            return self._exchange_first(resolving, key, request, receiver)
+        except OutOfStep as found:
+            if found.proven:
+                self._origins.get(key).fresh = True
+        if request.deadline is not None:
+            request = replace(request, deadline=max(0.001, request.deadline - (time.monotonic() - began)))
+        try:
+            return self._exchange(key, request, receiver, None, fresh=True)
+        except OutOfStep as error:
+            raise errors.ConnectError(str(error)) from error
+
+    def _exchange_first(self, resolving: Resolving, key: str, request: Request, receiver: Receiver) -> Reply:
         turn, request = resolving.wait(key, request)
         try:
             if self._closed:
@@ -114,26 +132,28 @@ class Transport:
         finally:
             resolving.leave(turn)
 
-    def _exchange(self, key: str, request: Request, receiver: Receiver, turn: Turn | None) -> Reply:
+    def _exchange(
+        self, key: str, request: Request, receiver: Receiver, turn: Turn | None, *, fresh: bool = False
+    ) -> Reply:
+        """Make one request; ``fresh``: on a connection of its own. Raises `OutOfStep` for a connection unfit for it."""
         origin = self._origins.get(key)
-        listens = not origin.keeps
-        plain = turn is None and not listens and self._handles.is_plain(request)
+        fresh = fresh or origin.fresh
+        http1 = origin.http1 or request.http1
+        plain = turn is None and not fresh and not http1 and self._handles.is_plain(request)
         secure, pipewait = origin.secure or self._resolving is None, origin.pipewait  # a proxy may speak TLS, too
         easy = self._handles.take(plain=plain, secure=secure, pipewait=pipewait)
-        exchange = Exchange(receiver)
+        exchange = Exchange(receiver, self._connections, secure=secure, fresh=origin.fresh)
         gate = None if self._allowed is None else Gate(self._allowed)
         try:
-            self._handles.configure(easy, request, plain=plain)
+            self._handles.configure(easy, request, plain=plain, fresh=fresh, http1=http1)
             easy.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
             pacer = self._pacer
             easy.setopt(pycurl.WRITEFUNCTION, exchange.on_data if pacer is None else pacer.join(easy, exchange).on_data)
-            if listens:
-                easy.setopt(pycurl.VERBOSE, 1)
-                easy.setopt(pycurl.DEBUGFUNCTION, exchange.on_debug)
+            easy.setopt(pycurl.PREREQFUNCTION, exchange.on_request)
             if gate is not None:
                 easy.setopt(pycurl.OPENSOCKETFUNCTION, gate.open)
             if turn is not None and self._resolving is not None:
-                self._resolving.hand_over(easy, turn)
+                self._resolving.hand_over(easy, exchange, turn, self._connections)
             self._active[easy] = exchange
             if self._watch is None:
                 self._watch = self._loop.timer(self._timeout / LOOKS, self._timeout / LOOKS)
@@ -141,13 +161,14 @@ class Transport:
             self._multi.add_handle(easy)
             code, message = exchange.waiter.get()
             if code or exchange.failure is not None:
-                exchange.tell_head()
+                exchange.tell_head(broken=code != 0)
                 raise exchange.failure or _error(code, message, easy, gate)
             head = exchange.finish()
-            if exchange.complete:
-                check_end(origin, exchange, head, listened=listens)
+            # libcurl closes a connection against the head's word where it has read more than the response.
+            surplus = exchange.surplus or (exchange.complete and not exchange.kept and head.keeps_connection)
+            origin.fresh = origin.fresh or surplus
             took = easy.getinfo(pycurl.TOTAL_TIME) - easy.getinfo(pycurl.PRETRANSFER_TIME)
-            return Reply(head, took, exchange.received)
+            return Reply(head, took, exchange.received, framing(head, surplus=surplus))
         finally:
             if self._active.pop(easy, None) is not None and not self._closed:
                 self._multi.remove_handle(easy)
@@ -156,7 +177,7 @@ class Transport:
             if self._pacer is not None:
                 self._pacer.leave(exchange)
             if exchange.begun is not None:
-                origin.answered(exchange.begun.version)
+                origin.answered(exchange.begun, asked=request.http1)
             exchange.forget()
             self._handles.give_back(easy, plain=plain, secure=secure, pipewait=pipewait)
 
@@ -210,20 +231,11 @@ class Transport:
         exchange = self._active.pop(easy, None)
         if exchange is not None:
             if complete:
-                exchange.complete = True
-                fd = easy.getinfo(pycurl.ACTIVESOCKET)
-                exchange.kept = fd != pycurl.SOCKET_BAD
-                # Over TLS what waits may be anything, such as a new session's ticket.
-                if exchange.kept and exchange.long and easy.getinfo(pycurl.EFFECTIVE_URL).startswith("http:"):
-                    exchange.excess = pending(fd) and not self._reused(fd)
+                exchange.end(easy.getinfo(pycurl.ACTIVESOCKET))
             self._multi.remove_handle(easy)
             if self._pacer is not None:
                 self._pacer.leave(exchange)
             done.append((exchange, code, message))
-
-    def _reused(self, fd: int) -> bool:
-        """Tell whether libcurl has given a connection to the next exchange before this one's end was told."""
-        return any(easy.getinfo(pycurl.ACTIVESOCKET) == fd for easy in self._active)
 
     def _on_watch(self) -> None:
         """Fail what has gone silent: libcurl's own watch takes means over several seconds."""
@@ -260,8 +272,9 @@ def _error(code: int, message: str, easy: Any, gate: Gate | None) -> BaseExcepti
     """Return what libcurl's ``code`` comes from."""
     if gate is not None and (refusal := gate.failure or gate.refusal) is not None:
         return refusal
-    reused = not easy.getinfo(pycurl.NUM_CONNECTS)
-    return translate(code, message, easy.getinfo(pycurl.OS_ERRNO), reused=reused)
+    if is_garbage(code, message) and not easy.getinfo(pycurl.NUM_CONNECTS):
+        return OutOfStep(proven=True)  # something was left over of an earlier response
+    return translate(code, message, easy.getinfo(pycurl.OS_ERRNO))
 
 
 def _wake(done: list[tuple[Exchange, int, str]]) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import sys
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import pycurl
 from gevent.hub import Waiter
 
 from downloader.errors import ConnectError, TimedOut
 from downloader.responses import Head
+from downloader.transport.connections import OutOfStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from downloader.transport.connections import Connection, Connections, Ends
     from downloader.transport.throttle import Flow
 
 
@@ -19,10 +23,6 @@ USEFUL = 100
 """Bytes per second of body, on average over ``--timeout``, below which an exchange counts as silent."""
 LOOKS = 16
 """How often in ``--timeout`` a running exchange is looked at for progress."""
-
-
-HEARD = 64 * 1024
-"""Bytes of a body up to which libcurl's log tells of a surplus: behind longer ones it does not read."""
 
 
 class Receiver(Protocol):
@@ -38,32 +38,40 @@ class Receiver(Protocol):
         """Take the next body bytes, in the server's content encoding if it uses one."""
 
 
+_SEND: Final[int] = pycurl.PREREQFUNC_OK
+_DROP: Final[int] = pycurl.PREREQFUNC_ABORT
+_CLOSED: Final[int] = pycurl.SOCKET_BAD
 _ASKING, _SENT, _HEADER, _BODY = range(4)  # how far an exchange has come; never back
 
 
 class Exchange:
-    """One request and its response. ``waiter`` wakes the greenlet that waits for its end."""
+    """One request and its response. ``waiter`` wakes the greenlet that waits for its end.
+
+    ``secure``: its connection may be of TLS. ``fresh``: it has one of its own. ``on_send`` is called from inside
+    libcurl when the request is about to go out.
+    """
 
     __slots__ = (
-        "_mark",
-        "_quiet",
-        "_stage",
-        "_wanted",
-        "begun",
-        "complete",
-        "excess",
-        "failure",
-        "held",
-        "kept",
-        "lines",
-        "paced",
-        "received",
-        "receiver",
-        "waiter",
-        "write",
+        *(
+            "_chunks",
+            "_connection",
+            "_connections",
+            "_ends",
+            "fresh",
+            "_last",
+            "_mark",
+            "_quiet",
+            "_secure",
+            "_stage",
+            "_wanted",
+        ),
+        *("begun", "complete", "failure", "held", "kept", "lines", "on_send", "paced", "received", "receiver"),
+        *("surplus", "waiter", "write"),
     )
 
-    def __init__(self, receiver: Receiver) -> None:
+    _ends: Ends
+
+    def __init__(self, receiver: Receiver, connections: Connections, *, secure: bool, fresh: bool = False) -> None:
         self.receiver = receiver
         self.write: Callable[[bytes], None] = receiver.write
         self.waiter: Any = Waiter()
@@ -71,8 +79,8 @@ class Exchange:
         """Header lines, interim responses' and trailers too. libcurl bounds their size and number."""
         self.begun: Head | None = None
         self.failure: BaseException | None = None
-        self.excess = False
-        """Whether libcurl saw bytes behind the promised ones."""
+        self.surplus = False
+        """Whether bytes came behind those of the response."""
         self.complete = False
         """Whether libcurl has seen the response to its end."""
         self.kept = False
@@ -83,6 +91,13 @@ class Exchange:
         """The share of ``--limit-rate``, where there is one."""
         self.held = False
         """Whether that has held it back since the last `look`."""
+        self.on_send: Callable[[], None] | None = None
+        self._connections = connections
+        self._connection: Connection | None = None
+        self._secure = secure
+        self.fresh = fresh
+        self._chunks = 0
+        self._last = sys.maxsize  # bytes of body behind which the connection is looked at before libcurl closes it
         self._stage = _ASKING
         self._mark = 0
         self._quiet = 0
@@ -91,40 +106,102 @@ class Exchange:
     def on_data(self, chunk: bytes) -> int | None:
         """Take body bytes from libcurl; -1 tells it to stop because of `failure`."""
         self.received += len(chunk)
+        self._chunks += 1
         try:
             if self.begun is None:
+                if self._connection is not None and self._connection.tells:
+                    self._check_order(self._connection)
                 self._begin(self.lines)
             self.write(chunk)
+            if self.received >= self._last:
+                self._look_behind()
         except BaseException as error:  # noqa: BLE001 raised again by perform(); must not enter libcurl
             self.failure = error
             return -1
         return None
 
-    def tell_head(self) -> None:
+    def tell_head(self, *, broken: bool = False) -> None:
         """Tell the receiver of a head that came whole though its body did not: it may be all that counts.
 
-        What it raises becomes the `failure`, as in `on_data`: this too is called on the hub.
+        Not where the connection is ``broken`` and it can no longer be told whether the head is of this response. What
+        the receiver raises becomes the `failure`, as in `on_data`: this too is called on the hub.
         """
-        if self.begun is None and (lines := final_header(self.lines)) is not None:
+        doubtful = self._connection if self._connection is not None and self._connection.tells else None
+        if self.begun is not None or (broken and doubtful is not None) or isinstance(self.failure, OutOfStep):
+            return
+        if (lines := final_header(self.lines)) is not None:
             try:
+                if doubtful is not None:
+                    self._check_order(doubtful)
                 self._begin(lines)
             except BaseException as error:  # noqa: BLE001 raised again by perform()
                 self.failure = error
-
-    @property
-    def long(self) -> bool:
-        """Whether the body was too long for libcurl's log to tell of a surplus."""
-        return self.received > HEARD
 
     @property
     def settled(self) -> bool:
         """Whether the receiver has said that it can do without the body."""
         return self.begun is not None and not self._wanted
 
-    def on_debug(self, kind: int, text: bytes) -> None:
-        """Take a line of libcurl's log (kind 0; the others are the wire's bytes)."""
-        if kind == 0 and text.startswith(b"Excess found"):
-            self.excess = True
+    def on_request(self, *ends: Any) -> int:
+        """Decide whether the request may go out on the connection between ``ends``; libcurl asks."""
+        connections = self._connections
+        if self.on_send is not None:
+            self.on_send()
+        if self._connection is not None:  # libcurl has found that one dead
+            connections.drop(self._ends)
+        self._ends = ends
+        connection = connections.find(ends, secure=self._secure) if connections.opened else connections.known.get(ends)
+        if connection is None:
+            return _SEND
+        if (user := connection.user) is not None and user.is_http1():
+            user.end_on(connection)  # libcurl gives a connection on before it tells that a response is complete
+        self._connection = connection
+        self.failure = connection.begin(self)
+        return _SEND if self.failure is None else _DROP
+
+    def end(self, fd: int) -> None:
+        """Take note that the response is complete and its connection is socket ``fd``, if it is still open."""
+        self.complete = True
+        self.kept = fd != _CLOSED
+        connection = self._connection
+        if connection is not None and connection.user is self:
+            begun = self.begun
+            if self.kept and (begun.version < "2" if begun is not None else self.is_http1()):
+                self.end_on(connection)
+            elif not self.kept and begun is None and connection.tells:  # closed before anybody could look
+                self.failure = OutOfStep(proven=False)
+
+    def end_on(self, connection: Connection) -> None:
+        """Take note that the response is complete on an HTTP/1 connection, before another request is sent there."""
+        if self.begun is None and connection.tells and connection.is_early(self.size):
+            self.failure = OutOfStep(proven=True)
+            connection.shut_down()
+        self.surplus = connection.end(self)
+
+    def _check_order(self, connection: Connection) -> None:
+        """Raise `OutOfStep` where what has come cannot be an answer to this request."""
+        if connection.is_early(self.size):
+            raise OutOfStep(proven=True)
+
+    def _look_behind(self) -> None:
+        if self._connection is not None:
+            self.surplus = self._connection.exceeds(self)
+
+    @property
+    def size(self) -> int:
+        """Bytes of head and body so far."""
+        return sum(map(len, self.lines)) + self.received
+
+    @property
+    def records(self) -> int:
+        """Records of TLS that the response came in, at most: OpenSSL hands out one at a time, or less."""
+        return self._chunks + 2  # those of the head need hold nothing of the body
+
+    def is_http1(self) -> bool:
+        """Tell whether the response has come over HTTP/1, as far as it has come."""
+        if self.begun is not None:
+            return self.begun.version.startswith("1")
+        return any(line.startswith(b"HTTP/1") for line in self.lines)
 
     def look(self, useful: float, *, sent: bool) -> int:
         """Return how many looks in a row have found too little; `LOOKS` of them are a silence.
@@ -157,6 +234,10 @@ class Exchange:
 
     def forget(self) -> None:
         """Drop what would live on in an idle handle."""
+        if self._connection is not None and self._connection.user is self:
+            self._connection.user = None
+            if not self.kept:
+                self._connections.drop(self._ends)
         self.lines.clear()
         del self.receiver, self.write
 
@@ -171,6 +252,10 @@ class Exchange:
 
     def _begin(self, lines: list[bytes]) -> Head:
         self.begun = head = Head.parse(lines)
+        # A connection that is to be closed is gone when the response is complete, with what libcurl has read of it.
+        said = head.fields.get("connection")
+        if (said is not None or head.version == "1.0") and said != "keep-alive" and head.closes_connection:
+            self._last = head.content_length or sys.maxsize
         self._wanted = self.receiver.begin(head)
         return head
 

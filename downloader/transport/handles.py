@@ -11,6 +11,8 @@ from downloader.errors import UsageError
 from downloader.transport.lookups import CACHED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from downloader.options import Options
     from downloader.request import Request
 
@@ -68,12 +70,23 @@ class Handles:
     certifi's, which is looked for when the first request needs it.
 
     A handle is ``secure`` if the server or a proxy may speak TLS, and ``pipewait`` is for such requests that wait for a
-    connection under way rather than open another, if it may turn out to be one they can share.
+    connection under way rather than open another, if it may turn out to be one they can share. ``on_socket`` is called
+    from inside libcurl with each socket that is to be connected, and its purpose; it returns ``SOCKOPT_OK``.
     """
 
-    def __init__(self, options: Options, cainfo: str | None, *, spare: int, direct: bool = False) -> None:
+    def __init__(
+        self,
+        options: Options,
+        cainfo: str | None,
+        *,
+        spare: int,
+        direct: bool = False,
+        on_socket: Callable[[int, int], int] | None = None,
+    ) -> None:
         check_libcurl(pauses=options.limit_rate is not None)
         self._base = _base_options(options, direct=direct)
+        if on_socket is not None:
+            self._base.append((pycurl.SOCKOPTFUNCTION, on_socket))
         self._cainfo = cainfo
         self._user_agent = options.user_agent
         self._referer = options.referer
@@ -124,12 +137,19 @@ class Handles:
             easy.reset()
         return easy
 
-    def configure(self, easy: Any, request: Request, *, plain: bool) -> None:
-        """Set what ``request`` needs besides the options of the run."""
+    def configure(self, easy: Any, request: Request, *, plain: bool, fresh: bool = False, http1: bool = False) -> None:
+        """Set what ``request`` needs besides the options of the run.
+
+        ``fresh`` and ``http1``, which no plain handle has, are for a connection of its own and for one of HTTP/1.1.
+        """
         if plain:
             easy.setopt(pycurl.URL, request.url)
-        else:
-            _configure(easy, request)
+            return
+        _configure(easy, request)
+        if fresh:
+            easy.setopt(pycurl.FRESH_CONNECT, 1)
+        if http1:
+            easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
 
     def give_back(self, easy: Any, *, plain: bool, secure: bool, pipewait: bool) -> None:
         """Keep a handle for later, or close it."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from downloader.responses import Head
+
 ORIGINS = 4096
 """Origins remembered."""
 
@@ -9,12 +14,14 @@ ORIGINS = 4096
 class Origin:
     """How the server of one scheme, host and port has behaved."""
 
-    __slots__ = ("keeps", "pipewait", "secure")
+    __slots__ = ("fresh", "http1", "pipewait", "secure")
 
     def __init__(self, *, secure: bool, waits: bool) -> None:
         self.secure = secure
-        self.keeps = False
-        """Whether it has kept a connection open behind a response."""
+        self.fresh = False
+        """Whether each request gets a connection of its own: it has sent responses that nobody asked for."""
+        self.http1 = False
+        """Whether it is asked over HTTP/1.1, as its streams of HTTP/2 or HTTP/3 have ended without a proof."""
         self.pipewait = secure and waits
         """Whether a request waits for a connection under way that others may share, rather than open another.
 
@@ -22,9 +29,12 @@ class Origin:
         one handshake behind the other.
         """
 
-    def answered(self, version: str) -> None:
-        """Note which HTTP version a response came in."""
-        self.pipewait = self.secure and not version.startswith("1")
+    def answered(self, head: Head, *, asked: bool) -> None:
+        """Note in which HTTP version a response came; ``asked``: it was to be HTTP/1.1."""
+        over_http1 = head.version.startswith("1")
+        self.pipewait = self.secure and not over_http1
+        if asked and over_http1 and head.status == 200:  # what it serves so it may serve all files
+            self.http1 = True
 
 
 class Origins:

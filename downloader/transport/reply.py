@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from downloader.framing import Framing
     from downloader.responses import Head
 
 
@@ -17,3 +18,5 @@ class Reply(NamedTuple):
     ``--limit-rate`` held it back, and with a connection that turned out to be dead."""
     size: int
     """Bytes of body, as they came."""
+    framing: Framing
+    """What told its end."""

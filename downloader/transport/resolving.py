@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from downloader.options import Options
     from downloader.request import Request
+    from downloader.transport.connections import Connections
+    from downloader.transport.exchange import Exchange
 
 _PROXIES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """Variables that libcurl takes a proxy from; it leaves HTTP_PROXY to CGI programs."""
@@ -86,8 +88,8 @@ class Resolving:
             request = replace(request, deadline=max(left, 0.001))
         return turn, request
 
-    def hand_over(self, easy: Any, turn: Turn) -> None:
-        """Give libcurl the addresses of a first request's host, and have it tell how far the request comes.
+    def hand_over(self, easy: Any, exchange: Exchange, turn: Turn, connections: Connections) -> None:
+        """Give libcurl the addresses of a first request's host, and have it tell how far that comes.
 
         Others share its connection only if that is there: libcurl would have them wait for one under way
         (``PIPEWAIT``), but if that turns out to be of HTTP/1.1, until its first response has ended.
@@ -95,20 +97,19 @@ class Resolving:
         secure = turn.host.startswith("https:")
 
         # Both from inside libcurl: whom they concern is woken through the hub.
-        def on_socket(*_: object) -> int:
+        def on_socket(fd: int, purpose: int) -> int:
             tell = self._lookups.resolved if secure else self._lookups.found
             self._wake(tell(turn, self._loop.now()))
-            return int(pycurl.SOCKOPT_OK)
+            return connections.on_socket(fd, purpose)
 
-        def on_request(*_: object) -> int:
+        def on_send() -> None:
             self._wake(self._lookups.found(turn, self._loop.now()))
-            return int(pycurl.PREREQFUNC_OK)
 
         if turn.addresses:
             host = turn.host.partition("://")[2]
             easy.setopt(pycurl.RESOLVE, [f"+{host}:{','.join(turn.addresses)}"])
         easy.setopt(pycurl.SOCKOPTFUNCTION, on_socket)
-        easy.setopt(pycurl.PREREQFUNCTION, on_request)
+        exchange.on_send = on_send
 
     def leave(self, turn: Turn) -> None:
         """Take note that the request of a turn is over. Idempotent."""

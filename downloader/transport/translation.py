@@ -50,13 +50,13 @@ def _plain(message: str) -> str:
     return text[:1].lower() + text[1:] if text.partition(" ")[0].istitle() else text
 
 
-def translate(code: int, message: str, os_errno: int = 0, *, reused: bool = False) -> errors.ItemError:
-    """Return gdl's error for libcurl's ``code``, its ``message`` and the system's errno (0 for none).
+def is_garbage(code: int, message: str) -> bool:
+    """Tell whether an error of libcurl is that what came does not begin like HTTP."""
+    return code in (1, 8) and ("status line" in message.lower() or "HTTP/0.9" in message)
 
-    ``reused``: the connection had brought another response before, of which something may have been left over.
-    """
-    if reused and code in (1, 8) and ("status line" in message.lower() or "HTTP/0.9" in message):
-        return errors.ConnectError("the connection was out of step with its server")
+
+def translate(code: int, message: str, os_errno: int = 0) -> errors.ItemError:
+    """Return gdl's error for libcurl's ``code``, its ``message`` and the system's errno (0 for none)."""
     text = _plain(message) or f"libcurl error {code}"
     kind = _CLASSES.get(code, errors.TransferError)
     if code == 60:

@@ -1,0 +1,40 @@
+"""How far a response's framing proves that its body came whole. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from downloader.responses import Head
+
+
+class Framing(Enum):
+    """What the end of a body was told by."""
+
+    PROVEN = auto()
+    """Its length, or the last chunk: nothing is missing (RFC 9112 section 6.3)."""
+    SURPLUS = auto()
+    """Its Content-Length, but bytes waited behind it: the length may be too small."""
+    CLOSED = auto()
+    """The end of its connection, which may as well have broken (RFC 9112 section 8)."""
+    UNSURE = auto()
+    """The end of a stream of HTTP/2 or HTTP/3 without a length: libcurl takes one that was reset with NO_ERROR for one
+    that ended (RFC 9113 section 8.1)."""
+
+
+PROVEN = Framing.PROVEN  # looking a member up in its class takes as long as all of `framing`
+_, _SURPLUS, _CLOSED, _UNSURE = Framing
+
+
+def framing(head: Head, *, surplus: bool) -> Framing:
+    """Return what told the end of a body that libcurl calls complete; ``surplus``: bytes waited behind it."""
+    fields = head.fields
+    if not head.version.startswith("1"):
+        return PROVEN if "content-length" in fields else _UNSURE
+    if "transfer-encoding" in fields:  # whatever the Content-Length says
+        # Another last coding than chunked has no end of its own.
+        return PROVEN if fields["transfer-encoding"].lower().endswith("chunked") else _CLOSED
+    if "content-length" not in fields:
+        return _CLOSED
+    return _SURPLUS if surplus else PROVEN

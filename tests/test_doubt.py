@@ -1,0 +1,55 @@
+"""Whether a body is whole where its framing cannot prove it."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from downloader.blocks import Ending
+from downloader.doubt import doubt, settles
+from downloader.framing import Framing, framing
+from downloader.responses import Head
+
+ASKED_AGAIN = {
+    (Framing.SURPLUS, Ending.MISSING),
+    (Framing.CLOSED, Ending.MISSING),
+    (Framing.UNSURE, Ending.MISSING),
+    (Framing.UNSURE, Ending.UNKNOWN),
+}
+
+
+@pytest.mark.parametrize(("told", "own"), list(product(Framing, Ending)))
+def test_a_body_is_doubted_where_neither_its_framing_nor_its_format_shows_its_end(told: Framing, own: Ending) -> None:
+    reason = doubt(told, own)
+    assert (reason is not None) is ((told, own) in ASKED_AGAIN)
+    assert reason is None or ("own end is missing" in reason) is (own is Ending.MISSING)
+
+
+def test_the_same_bytes_again_prove_only_what_ends_with_its_connection() -> None:
+    assert [told for told in Framing if settles(told)] == [Framing.CLOSED]
+
+
+@pytest.mark.parametrize("surplus", [False, True])
+@pytest.mark.parametrize(
+    ("version", "fields", "expected"),
+    [
+        ("1.1", {"content-length": "5"}, Framing.PROVEN),
+        ("1.0", {"content-length": "5"}, Framing.PROVEN),
+        ("1.1", {"transfer-encoding": "chunked"}, Framing.PROVEN),
+        ("1.1", {"transfer-encoding": "gzip, Chunked"}, Framing.PROVEN),
+        ("1.1", {"transfer-encoding": "chunked", "content-length": "5"}, Framing.PROVEN),
+        ("1.1", {"transfer-encoding": "gzip"}, Framing.CLOSED),
+        ("1.1", {}, Framing.CLOSED),
+        ("1.0", {}, Framing.CLOSED),
+        ("2", {"content-length": "5"}, Framing.PROVEN),
+        ("3", {"content-length": "0"}, Framing.PROVEN),
+        ("2", {}, Framing.UNSURE),
+        ("3", {}, Framing.UNSURE),
+    ],
+)
+def test_what_told_the_end_of_a_body(version: str, fields: dict[str, Any], expected: Framing, *, surplus: bool) -> None:
+    found = framing(Head(200, version, fields), surplus=surplus)
+    by_length = version.startswith("1") and expected is Framing.PROVEN and "transfer-encoding" not in fields
+    assert found is (Framing.SURPLUS if surplus and by_length else expected)
