@@ -213,14 +213,13 @@ def test_what_comes_while_a_connection_is_idle_has_it_dropped(faults: f.FaultSer
 
 def test_a_408_that_ends_an_idle_connection_is_held_against_nobody(faults: f.FaultServer, client: Transport) -> None:
     def bored(connection: f.Connection, request: f.Request) -> None:
+        connections.append(connection)
         f.ok(SMALL)(connection, request)
-        if not bodies:
-            bodies.append(connection)
 
-    bodies: list[f.Connection] = []
+    connections: list[f.Connection] = []
     url = faults.route("/a", bored)
     ask(client, url)
-    late(bodies[0], f.head(408, connection="close", content_length=0))
+    late(connections[0], f.head(408, connection="close", content_length=0))
     wait_for_bytes(client)
     for _ in range(3):
         assert ask(client, url) == (SMALL, Framing.PROVEN)
