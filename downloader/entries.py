@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from downloader import urls
 from downloader.errors import InputError
-from downloader.text import HEADER_NAME
+from downloader.grammar import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -73,7 +73,7 @@ class Draft:
 
     def add_header(self, name: str, value: str) -> None:
         """Take a request header (RFC 9110 section 5)."""
-        if not HEADER_NAME.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             raise InputError("the name of a header is not valid: a header is Name: value")
         self.headers.append((name, _field_value(value, "the value of a header")))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from downloader.grammar import media_type
+
 if TYPE_CHECKING:
     import mimetypes
 
@@ -290,13 +292,10 @@ MEDIA_EXTENSIONS = frozenset(
 """Extensions of picture, video and audio files, lower case, with their dot."""
 
 
-@lru_cache(maxsize=1024)
 def canonical(declared: str | None) -> str | None:
     """Bring a Content-Type field value to its plain type, known aliases resolved; None for what is none."""
-    name = (declared or "").partition(";")[0].strip().lower()
-    if name.count("/") != 1 or not name.isascii() or not name.isprintable() or " " in name:
-        return None
-    return _CANONICAL.get(name, name)
+    name = media_type(declared)
+    return None if name is None else _CANONICAL.get(name, name)
 
 
 @lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from downloader._version import __version__
 from downloader.errors import UsageError
-from downloader.text import HEADER_NAME
+from downloader.grammar import TOKEN
 
 Existing = Literal["skip", "overwrite", "rename"]
 HttpVersion = Literal["auto", "1.0", "1.1", "2", "3"]
@@ -147,7 +147,7 @@ class Options:
         if scheme not in PROXIES:
             raise UsageError(f"--proxy takes {', '.join(PROXIES)} proxies, not {scheme}://")
         for name, value in self.headers:
-            if not HEADER_NAME.fullmatch(name):
+            if not TOKEN.fullmatch(name):
                 raise UsageError(f"--header: {name!r} is no name of a header (RFC 9110 section 5.1)")
             if _CONTROL.search(value):
                 raise UsageError(f"--header: the value of {name} holds a control character")

@@ -1,14 +1,56 @@
-"""The head of a response as plain data: status and header fields."""
+"""The head of a response as plain data: its status, and the header fields that gdl reads.
+
+Fields of one name are one list (RFC 9110 section 5.3): where a field is defined as a list, their values are joined with
+commas, in their order. Other fields may come once only. Where one of them comes more often, this counts:
+
+- ETag, Last-Modified, Content-Range: what all of them say; where they differ, nothing. They prove that bytes belong
+  together, and a proof that contradicts itself is none.
+- Location: likewise. Browsers and libcurl do not follow a response that names two places either.
+- Content-Type: the last one that is a media type and not ``*/*``, as WHATWG Fetch extracts it.
+- Content-Disposition: the first one that names a file. Browsers refuse the whole response where they differ; gdl does
+  not, since the bytes are right under either name.
+- Date: the earliest one. It makes Last-Modified the weaker proof and a Retry-After the longer wait.
+- Retry-After: all of them, for `retry.retry_after` to find the longest wait. That is the kindest.
+
+A field without a value says nothing, so it never hides another one.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
+
+from downloader.disposition import filename
+from downloader.grammar import BLANKS, media_type, members
+from downloader.retry import http_date
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+Field = Literal[
+    "accept-ranges",
+    "connection",
+    "content-disposition",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "last-modified",
+    "location",
+    "retry-after",
+    "transfer-encoding",
+]
+"""A field that gdl reads. The others of a head are not kept."""
+
+_READ: frozenset[str] = frozenset(get_args(Field))
+_STATUS_LINE = re.compile(rb"HTTP/([0-9.]*+)(?:[ \t]++([0-9]{3})(?![0-9]))?")
+
+REPEATED = 100
+"""Lines of a head that are read though their field has come before; no honest server sends nearly so many."""
 
 CODINGS = frozenset({"gzip", "deflate", "compress", "br", "zstd", "dcb", "dcz"})
 """Content codings (RFC 9110 section 8.4.1 and IANA's registry). Anything else in the field is a mistake, such as the
@@ -16,8 +58,33 @@ CODINGS = frozenset({"gzip", "deflate", "compress", "br", "zstd", "dcb", "dcz"})
 
 
 def codings(content_encoding: str) -> list[str]:
-    """Return the names in a Content-Encoding field, in lower case and without ``x-``."""
-    return [coding.strip().lower().removeprefix("x-") for coding in content_encoding.split(",")]
+    """Return the names in a Content-Encoding field, in lower case and without ``x-``.
+
+    A coding has no parameters; where a server gives it some (``gzip;q=1.0``) they are left aside.
+    """
+    return [member.partition(";")[0].rstrip(BLANKS).removeprefix("x-") for member in members(content_encoding)]
+
+
+class _Spellings(dict[bytes, str | None]):
+    """What a line of a head is, by the bytes before its first colon.
+
+    The name of a field that gdl reads; None for any other field; empty for a line that is no field, but a status line
+    or the continuation of another line. Spellings are remembered, as servers have few, in a table of bounded size.
+    """
+
+    def __missing__(self, name: bytes) -> str | None:
+        if name.startswith((b"HTTP/", b" ", b"\t")):
+            field: str | None = ""
+        else:
+            # Who reads a response takes blanks before the colon away (RFC 9112 section 5.1), and browsers do.
+            field = name.rstrip(b" \t").lower().decode("latin-1")
+            field = field if field in _READ else None
+        if len(self) < 500 and len(name) <= 50:
+            self[name] = field
+        return field
+
+
+_SPELLINGS = _Spellings()
 
 
 @dataclass(slots=True)
@@ -28,51 +95,67 @@ class Head:
     version: str
     """``1.0``, ``1.1``, ``2`` or ``3``."""
     fields: dict[str, str]
-    """Values by lower-case name, decoded as latin-1; of repeated fields the first counts, but for Connection."""
+    """Values by lower-case name, decoded as latin-1. Only what gdl reads and what has a value."""
 
     @classmethod
-    def parse(cls, lines: Iterable[bytes]) -> Head:
+    def parse(cls, lines: Sequence[bytes]) -> Head:
         """Read raw header lines, a status line first. Lenient: a line that is no field is ignored.
 
         A further status line starts over: what came before was a 1xx, or a 401 that libcurl answered.
         """
-        text = b"".join(lines).decode("latin-1")
-        # This runs for every response, so a status line is looked for once and not in every line.
-        block = text[text.rfind("\nHTTP/") + 1 :].split("\n")
-        status, version = _status_line(block.pop(0)) if block[0].startswith("HTTP/") else (0, "")
+        status, version = 0, ""
         fields: dict[str, str] = {}
-        for line in block:
-            name, colon, value = line.partition(":")
-            if colon:
-                name = name.lower()
-                if name not in fields:
-                    fields[name] = value.strip()
-                elif name == "connection":
-                    fields[name] += f", {value.strip()}"
+        repeated: list[tuple[str, str]] = []
+        # This runs for every response: one look-up of the name tells what is to be done with a line.
+        for line in lines:
+            name, _, raw = line.partition(b":")
+            field = _SPELLINGS[name]
+            if not field:
+                if field is None:
+                    continue
+                if line.startswith((b" ", b"\t")):
+                    return cls.parse(_unfolded(lines))
+                status, version = _status_line(line)
+                fields, repeated = {}, []
+            elif value := raw.strip(b" \t\r\n").decode("latin-1"):
+                if field not in fields:
+                    fields[field] = value
+                elif len(repeated) < REPEATED:
+                    repeated.append((field, value))
+        if repeated:
+            _settle(fields, repeated)
         return cls(status, version, fields)
 
-    def get(self, name: str) -> str | None:
-        """Return the field's value by its lower-case ``name``, or None."""
+    def get(self, name: Field) -> str | None:
+        """Return the field's value, or None."""
         return self.fields.get(name)
 
     @property
     def content_type(self) -> str | None:
-        """The media type without parameters, in lower case."""
-        value = self.fields.get("content-type")
-        return value.split(";", 1)[0].strip().lower() or None if value else None
+        """The media type without parameters, in lower case; None where the field has none."""
+        return media_type(self.fields.get("content-type"))
 
     @property
     def content_length(self) -> int | None:
         """Body bytes promised on the wire, or None (RFC 9110 section 8.6)."""
         value = self.fields.get("content-length")
-        if value is not None and "," in value and len(set(map(str.strip, value.split(",")))) == 1:
-            value = value.partition(",")[0].strip()  # repeated, but of one mind (RFC 9110 section 8.6)
+        if value is not None and "," in value:  # repeated: all must be the same (RFC 9112 section 6.3)
+            value, *others = (each.strip(BLANKS) for each in value.split(","))
+            value = value if set(others) == {value} else None
         return int(value) if value is not None and value.isascii() and value.isdecimal() and len(value) < 19 else None
 
     @property
     def keeps_connection(self) -> bool:
         """Whether the server means to keep the connection open (RFC 9112 section 9.3)."""
-        return self.version == "1.1" and "close" not in self.fields.get("connection", "").lower()
+        return self.version == "1.1" and "close" not in members(self.fields.get("connection", ""))
+
+    @property
+    def takes_ranges(self) -> bool | None:
+        """Whether the server says that it sends ranges of bytes (RFC 9110 section 14.3), None where it does not say."""
+        units = members(self.fields.get("accept-ranges", ""))
+        if "none" in units:
+            return False
+        return True if "bytes" in units else None
 
     @property
     def closes_connection(self) -> bool:
@@ -87,7 +170,62 @@ class Head:
 
 
 @lru_cache(maxsize=16)  # a run sees few different ones
-def _status_line(line: str) -> tuple[int, str]:
+def _status_line(line: bytes) -> tuple[int, str]:
     """Status and version of a status line (RFC 9112 section 4); 0 where the status is no number."""
-    version, *rest = line.partition(":")[0].split(None, 2)
-    return int(rest[0]) if rest and len(rest[0]) == 3 and rest[0].isdecimal() else 0, version[5:]
+    match = _STATUS_LINE.match(line)
+    return (int(match[2] or 0), match[1].decode()) if match else (0, "")
+
+
+def _unfolded(lines: Iterable[bytes]) -> list[bytes]:
+    """Put lines that begin with a blank or tab to the one they continue (RFC 9112 section 5.2).
+
+    Newer releases of libcurl have done it already.
+    """
+    whole: list[list[bytes]] = []
+    for line in lines:
+        if not (whole and line.startswith((b" ", b"\t"))):
+            whole.append([])
+        whole[-1].append(line.strip(b" \t\r\n"))
+    return [b" ".join(filter(None, parts)) for parts in whole]
+
+
+def _settle(fields: dict[str, str], repeated: Iterable[tuple[str, str]]) -> None:
+    """Replace values in ``fields`` by what they mean together with those that came again."""
+    values: dict[str, list[str]] = {}
+    for name, value in repeated:
+        values.setdefault(name, [fields[name]]).append(value)
+    for name, several in values.items():
+        counts = _COUNTS.get(name, ", ".join)(several)
+        if counts is None:
+            del fields[name]
+        else:
+            fields[name] = counts
+
+
+def _agreed(values: list[str]) -> str | None:
+    return values[0] if len(set(values)) == 1 else None
+
+
+def _last_type(values: list[str]) -> str:
+    return next((value for value in reversed(values) if media_type(value) not in (None, "*/*")), values[0])
+
+
+def _first_named(values: list[str]) -> str:
+    return next((value for value in values if filename(value) is not None), values[0])
+
+
+def _earliest(values: list[str]) -> str | None:
+    dates = [(date, value) for value in values if (date := http_date(value)) is not None]
+    return min(dates)[1] if dates else None
+
+
+_COUNTS: dict[str, Callable[[list[str]], str | None]] = {
+    "content-disposition": _first_named,
+    "content-range": _agreed,
+    "content-type": _last_type,
+    "date": _earliest,
+    "etag": _agreed,
+    "last-modified": _agreed,
+    "location": _agreed,
+}
+"""What counts of several values, where it is not all of them as one list."""

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from downloader.errors import NameRefused
 from downloader.hashes import blake2b
 from downloader.mediatypes import MEDIA_EXTENSIONS
+from downloader.text import EDGES, SPACES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +23,6 @@ PATH_LIMIT = 3840
 """Bytes a whole name may have: Linux's PATH_MAX of 4096 less some room for the output folder."""
 DEPTH_LIMIT = 64
 """Components a whole name may have."""
-EDGES = (
-    " .\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
-    "\u200a\u2028\u2029\u202f\u205f\u3000"
-)
-"""White space and dots: what no name may start or end with."""
 _FORBIDDEN = frozenset('<>:"|?*\\/')
 # Control, format (bidirectional overrides, zero width), surrogate, line and paragraph separator.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -84,7 +80,7 @@ def components(name: str) -> list[str]:
     """Split a name at its slashes and sanitise the parts; raises as `relative` does."""
     if _ABSOLUTE.match(name):
         raise NameRefused(f"{shown(name)} is absolute; a name is taken inside the output folder")
-    if any(component.strip() == ".." for component in _SEPARATOR.split(name)):
+    if any(component.strip(SPACES) == ".." for component in _SEPARATOR.split(name)):
         raise NameRefused(f"{shown(name)} has a '..', which could leave the output folder")
     return cleaned(name.split("/"))
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from downloader.errors import NameRefused, UsageError
 from downloader.safenames import (
     DEFAULT,
-    EDGES,
     LIMIT,
     cleaned,
     components,
@@ -20,6 +19,7 @@ from downloader.safenames import (
     split,
     url_hash,
 )
+from downloader.text import EDGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

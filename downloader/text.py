@@ -9,8 +9,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What the name of a header field is made of (RFC 9110 section 5.6.2)."""
+SPACES = (
+    " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+"""Unicode's white space, for text that has been decoded to what people read."""
+EDGES = SPACES + "."
+"""White space and dots: what no name may start or end with."""
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 

@@ -20,7 +20,7 @@ MOST_LINES = 350
 
 # Each layer imports from the layers above it in this list, or from its own without going in circles.
 LAYERS = (
-    {"_version", "errors", "text", "hashes"},
+    {"_version", "errors", "text", "grammar", "hashes"},
     {"items"},
     {"options"},
     {"urls", "addresses", "limits", "health", "disposition", "media", "mediatypes", "markup", "probes", "signatures"}
@@ -67,6 +67,7 @@ MACHINERY |= {"attempts", "engine", "api"}
 DECISIONS = RANK.keys() & {
     "errors",
     "text",
+    "grammar",
     "items",
     "options",
     "hosts",
