@@ -21,6 +21,7 @@ MOST_EXPANSION = 200
 BOMB_FROM = 64 * 1024 * 1024
 
 _GZIP = 16 + zlib.MAX_WBITS
+_MAGIC = b"\x1f\x8b\x08"
 
 
 class Decoder:
@@ -28,29 +29,33 @@ class Decoder:
 
     def __init__(self, content_encoding: str) -> None:
         known = [coding for coding in codings(content_encoding) if coding in CODINGS]
-        # One upon another is how bombs are made: honest servers compress once.
-        if len(known) > 1 or any(coding not in ("gzip", "deflate") for coding in known):
+        # One upon another is how bombs are made. Honest servers compress once, but some of their proxies name gzip
+        # a second time, and of these only some have applied it.
+        if known not in ([], ["gzip"], ["deflate"], ["gzip", "gzip"]):
             raise _final(f"the server sent the file encoded as {content_encoding[:40]!r}, which nobody asked for")
-        self._layer = _Layer(known[0]) if known else None
+        self._layers: list[_Layer | _Again] = [_Layer(known[0]), *(_Again() for _ in known[1:])] if known else []
+        self._given = [0] * len(self._layers)
         self._taken = 0
-        self._given = 0
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """Give what the next ``data`` stands for, in pieces of at most `LARGEST` bytes."""
-        if self._layer is None:
+        self._taken += len(data)
+        return self._undo(data, 0)
+
+    def _undo(self, data: bytes, at: int) -> Iterator[bytes]:
+        if at == len(self._layers):
             yield data
             return
-        self._taken += len(data)
-        for piece in self._layer.decode(data):
-            self._given += len(piece)
-            if self._given > max(BOMB_FROM, MOST_EXPANSION * self._taken):
+        for piece in self._layers[at].decode(data):
+            self._given[at] += len(piece)
+            if self._given[at] > max(BOMB_FROM, MOST_EXPANSION * self._taken):
                 raise _final("the body grows beyond measure when its encoding is undone")
-            yield piece
+            yield from self._undo(piece, at + 1)
 
     @property
     def ended(self) -> bool:
         """Whether the data so far is complete."""
-        return self._layer is None or self._layer.ended
+        return all(layer.ended for layer in self._layers)
 
 
 def _final(message: str) -> BodyError:
@@ -92,3 +97,28 @@ class _Layer:
                 data = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
         except zlib.error as error:
             raise BodyError(f"the {self._coding} encoding is broken") from error
+
+
+class _Again:
+    """gzip that was named once more: undone only where the data begins like gzip."""
+
+    def __init__(self) -> None:
+        self._start: bytes | None = b""
+        self._layer: _Layer | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._layer.ended if self._layer is not None else not self._start
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        if self._start is not None:
+            data, self._start = self._start + data, None
+            if data.startswith(_MAGIC):
+                self._layer = _Layer("gzip")
+            elif _MAGIC.startswith(data):
+                self._start = data
+                return
+        if self._layer is None:
+            yield data
+        else:
+            yield from self._layer.decode(data)

@@ -33,6 +33,8 @@ PACKED = {
     "gzip, identity": gzip.compress(BODY),
     "gzip, aws-chunked": gzip.compress(BODY),
     "UTF-8,deflate": zlib.compress(BODY),
+    ", gzip ,,": gzip.compress(BODY),
+    "gzip;q=1.0": gzip.compress(BODY),
     # Not encoded, whatever else it says.
     "identity": BODY,
     "": BODY,
@@ -93,13 +95,48 @@ def test_broken_data_is_an_error_that_may_pass(encoding: str, data: bytes) -> No
 
 @pytest.mark.parametrize(
     "encoding",
-    ["br", "zstd", "compress", "x-compress", "dcb", "gzip, br", "gzip, gzip", "aws-chunked, br", "br, " * 300],
+    [
+        "br",
+        "zstd",
+        "compress",
+        "x-compress",
+        "dcb",
+        "gzip, br",
+        "gzip, deflate",
+        "deflate, deflate",
+        "gzip, " * 3,
+        "aws-chunked, br",
+        "br, " * 300,
+    ],
 )
 def test_an_encoding_that_nobody_asked_for_and_gdl_does_not_know_is_named(encoding: str) -> None:
     with pytest.raises(BodyError, match="encoded as") as caught:
         Decoder(encoding)
     assert not caught.value.retryable
     assert len(str(caught.value)) < 120
+
+
+@given(st.binary(max_size=3000), st.integers(1, 700), st.integers(0, 2), st.booleans())
+def test_gzip_that_is_named_twice_is_undone_as_often_as_it_was_applied(
+    body: bytes, size: int, begins: int, twice: bool
+) -> None:
+    body = b"\x1f\x8b"[:begins] + b"\0" + body  # never what gzip begins with, but nearly
+    packed = gzip.compress(gzip.compress(body) if twice else body)
+    pieces = [packed[at : at + size] for at in range(0, len(packed), size)]
+    assert undone("gzip, x-gzip", *pieces) == (body, True)
+    assert undone("gzip, gzip", *pieces[:-1])[1] is False
+
+
+@pytest.mark.parametrize("body", [b"", b"\x1f", b"\x1f\x8b", b"\x1f\x8b\x08", b"a"])
+def test_a_short_body_under_gzip_that_is_named_twice_ends_where_no_more_can_be_meant(body: bytes) -> None:
+    data, ended = undone("gzip, gzip", gzip.compress(body))
+    assert (data, ended) == ((b"", False) if body.startswith(b"\x1f") else (body, True))
+
+
+def test_a_bomb_within_another_is_refused() -> None:
+    bomb = gzip.compress(gzip.compress(b"\0" * (100 * LARGEST), compresslevel=9), compresslevel=9)
+    with pytest.raises(BodyError, match="beyond measure"):
+        undone("gzip, gzip", bomb)
 
 
 def test_a_bomb_comes_in_bounded_pieces() -> None:
