@@ -84,7 +84,7 @@ class Assembly:
         self.part.begin(state)
         self.segments = Segments(total)
         piece = self.segments.take() or Piece(0, 0)  # of nothing there is nothing to take
-        if (head.get("accept-ranges") or "").lower() == "bytes":
+        if head.takes_ranges:
             self._split()
         return piece
 

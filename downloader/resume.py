@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 from downloader import spans
+from downloader.grammar import BLANKS
 from downloader.retry import http_date
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ MOST_BYTES = 1 << 62
 """More than any file has: offsets beyond are no offsets."""
 
 _MARK = b'{"gdl-part":'
-_CONTENT_RANGE = re.compile(r"bytes[ \t]+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes[ \t]+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.IGNORECASE | re.ASCII)
+# One, not several as a proxy joins them (RFC 9110 section 8.8.3; blanks are found within all the same).
+_STRONG = re.compile(r'"[^"]+"')
 
 
 @dataclass(slots=True)
@@ -170,10 +173,10 @@ def remember(head: Head, *, url: str, answered: str, total: int | None, checksum
     promised = None if checksum is None else str(checksum)
     state = State(url, total, checksum=promised, boot=boot, answered=resource(answered))
     # What a proxy has transformed (203) is not what the validators are of (RFC 9110 section 15.3.4).
-    if total is None or head.status == 203 or (head.get("accept-ranges") or "").lower() == "none":
+    if total is None or head.status == 203 or head.takes_ranges is False:
         return state
     etag = head.get("etag")
-    if etag and len(etag) > 2 and etag.startswith('"') and etag.endswith('"') and _sendable(etag):
+    if etag and _STRONG.fullmatch(etag) and _sendable(etag):
         state.etag = etag
     text = head.get("last-modified") or ""
     modified, date = http_date(text), http_date(head.get("date"))
@@ -270,7 +273,7 @@ def content_range(head: Head) -> Range | None:
     """Return what the Content-Range of a single-part 206 says (RFC 9110 section 14.4); None without sense."""
     if (head.content_type or "").startswith("multipart/"):
         return None
-    match = _CONTENT_RANGE.fullmatch((head.get("content-range") or "").strip())
+    match = _CONTENT_RANGE.fullmatch((head.get("content-range") or "").strip(BLANKS))
     if match is None:
         return None
     first, last, total = map(int, match.groups())

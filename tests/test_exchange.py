@@ -65,6 +65,8 @@ class EnoughError(Exception):
         (WHOLE, WHOLE),
         ((b"HTTP/2 200 \r\n", b"\r\n"), (b"HTTP/2 200 \r\n", b"\r\n")),
         ((HALF, b"\n"), (HALF, b"\n")),
+        ((*WHOLE[:2], b" \r\n", *WHOLE[1:]), (*WHOLE[:2], b" \r\n", *WHOLE[1:])),
+        ((HALF, b"\v\r\n", b"\r\n"), (HALF, b"\v\r\n", b"\r\n")),
         (EARLY, None),
         ((*EARLY, *EARLY), None),
         ((*EARLY, HALF), None),

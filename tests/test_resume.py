@@ -194,6 +194,11 @@ def test_a_range_is_asked_for_with_the_best_validator_of_the_same_server(
         ({"etag": '"a b"'}, '"a b"', None),
         ({"etag": '"' + "v" * LONGEST_VALIDATOR + '"'}, None, None),
         ({"etag": '"v1"', "accept_ranges": "none"}, None, None),
+        ({"etag": '"v1"', "accept_ranges": "none, None"}, None, None),
+        ({"etag": '"v1"', "accept_ranges": "bytes, bytes"}, '"v1"', None),
+        # Several that a proxy has joined are none.
+        ({"etag": '"v1", "v1"'}, None, None),
+        ({"etag": '"v1","v2"'}, None, None),
         ({"last_modified": HOUR_BEFORE, "date": DATE, "accept_ranges": "None"}, None, None),
     ],
 )
@@ -238,6 +243,10 @@ FITTING = {"content_range": f"bytes {2 * MIB}-{TOTAL - 1}/{TOTAL}"}
         ("bytes 5-9/100", Range(5, 10, 100)),
         ("Bytes  5-9/100", Range(5, 10, 100)),
         (" bytes 5-9/100 ", Range(5, 10, 100)),
+        ("bytes 5-9/100\xa0", None),
+        ("bytes\xa05-9/100", None),
+        ("byte\u017f 5-9/100", None),
+        ("bytes 5-9/100, bytes 5-9/100", None),
         ("bytes\t5-9/100", Range(5, 10, 100)),
         ("bytes 005-009/0100", Range(5, 10, 100)),
         (None, None),

@@ -269,9 +269,9 @@ def final_header(lines: list[bytes]) -> list[bytes] | None:
     end = None
     for at in range(len(lines) - 1, -1, -1):
         line = lines[at]
-        if not line.strip():
+        if not line.strip(b"\r\n"):  # one of blanks continues a field (RFC 9112 section 5.2)
             end = at + 1
         elif line.startswith(b"HTTP/"):
-            interim = line.partition(b" ")[2].lstrip().startswith(b"1")
+            interim = line.partition(b" ")[2].lstrip(b" \t").startswith(b"1")
             return None if interim or end is None else lines[at:end]
     return None
