@@ -12,6 +12,7 @@ import click
 from downloader import sources as lists
 from downloader._version import __version__
 from downloader.errors import InputError, UsageError
+from downloader.grammar import BLANKS
 from downloader.options import JOBS, MEDIA, USER_AGENT, Options
 from downloader.urls import parse
 
@@ -121,7 +122,7 @@ class _Header(click.ParamType):  # type: ignore[type-arg]
         name, colon, content = str(value).partition(":")
         if not colon:
             self.fail("a header is written 'Name: value'", param, ctx)
-        return name, content.strip()
+        return name, content.strip(BLANKS)
 
 
 def _option(topic: str) -> Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]]:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from downloader.errors import UsageError
+from downloader.grammar import BLANKS
 
 _HTTP_ONLY = "#HttpOnly_"
+_IPV4 = re.compile(r"[0-9.]+")
 _TIME = re.compile(r"-?[0-9]{1,15}(\.[0-9]{0,15})?")
 
 
@@ -48,13 +50,13 @@ class CookieFile:
                 if here and _path_matches(cookie.path, path):
                     found.append(cookie)
             # An IP address has no parent domain (section 5.1.3).
-            domain = "" if host.replace(".", "").isdigit() or ":" in host else domain.partition(".")[2]
+            domain = "" if _IPV4.fullmatch(host) or ":" in host else domain.partition(".")[2]
         found.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(cookie.pair for cookie in found) or None
 
     def _read(self, line: str, place: str, now: float) -> None:
         line = line.removeprefix("\ufeff").removeprefix(_HTTP_ONLY)
-        if not line.strip() or line.startswith("#"):
+        if not line.strip(BLANKS) or line.startswith("#"):
             return
         fields = line.split("\t")
         if len(fields) == 6:  # some writers drop the tab before an empty value

@@ -11,13 +11,16 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from downloader.grammar import BLANKS
+from downloader.text import EDGES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # One parameter (or the type), up to its ';': name, quoted-string, token. It matches at every position and
 # gives nothing back, so that walking a hostile header takes linear time.
 _PARAMETER = re.compile(
-    r'[\s;]*+([^;=]*+)(?:=\s*+(?:"((?:[^"\\]++|\\.?)*+)"?[^;]*+|([^;]*+)))?',
+    r'[ \t\r\n;]*+([^;=]*+)(?:=[ \t\r\n]*+(?:"((?:[^"\\]++|\\.?)*+)"?[^;]*+|([^;]*+)))?',
     re.DOTALL,
 )
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
@@ -38,7 +41,7 @@ def filename(value: str) -> str | None:
     plain: list[str] = []
     for match in _PARAMETER.finditer(value):
         before, quoted, token = match.groups(default="")
-        name = before.strip().rpartition(" ")[2].lower()
+        name = before.strip(BLANKS).rpartition(" ")[2].lower()
         if name == "filename*":
             extended.append(quoted or token)
         elif name == "filename":
@@ -67,11 +70,11 @@ def _decode_extended(raw: str) -> str | None:
     """Decode ``charset'language'percent-encoded`` (RFC 8187 section 3.2); None where it is malformed."""
     charset, _, rest = raw.partition("'")
     _, quote, text = rest.partition("'")
-    charset = charset.strip().lower()
+    charset = charset.strip(BLANKS).lower()
     if not quote or charset not in {"utf-8", "iso-8859-1"} or _BROKEN_ESCAPE.search(text):
         return None
     try:
-        return unquote_to_bytes(text.strip().strip('"').encode("latin-1")).decode(charset)
+        return unquote_to_bytes(text.strip(BLANKS).strip('"').encode("latin-1")).decode(charset)
     except UnicodeError:
         return None
 
@@ -96,5 +99,5 @@ def _decode_plain(raw: str) -> str:
 
 
 def _last_component(path: str) -> str | None:
-    name = path.strip().replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
-    return name if name.strip(" .") else None
+    # Decoded by now, so that white space is what people take for it.
+    return path.strip(BLANKS).replace("\\", "/").rstrip("/").rpartition("/")[2].strip(EDGES) or None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from downloader import urls
 from downloader.errors import InputError
 from downloader.grammar import TOKEN
+from downloader.text import SPACES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from downloader.items import Address, Checksum
 
-_URL_INSIDE = re.compile(r"https?://", re.IGNORECASE)
-_URL_BEHIND = re.compile(r"\S\s+https?://", re.IGNORECASE)
+_URL_INSIDE = re.compile(r"https?://", re.IGNORECASE | re.ASCII)
+_URL_BEHIND = re.compile(r"\S\s+https?://", re.IGNORECASE | re.ASCII)
 _SECOND_URL = "there is a second URL after a blank: give each its own line, or a tab between mirrors"
 _FORBIDDEN_IN_VALUES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -69,7 +70,7 @@ class Draft:
             raise InputError(_SECOND_URL)
         if self.name is not None:
             raise InputError("there are two names: a line is a URL, then at most one name")
-        self.name = name or None
+        self.name = name if name.strip(SPACES) else None
 
     def add_header(self, name: str, value: str) -> None:
         """Take a request header (RFC 9110 section 5)."""
@@ -96,7 +97,7 @@ class Draft:
 
 
 def _field_value(text: str, what: str) -> str:
-    text = text.strip()
+    text = text.strip(_BLANKS)
     if _FORBIDDEN_IN_VALUES.search(text):
         raise InputError(f"{what} holds a control character or a line break")
     return text
@@ -120,7 +121,7 @@ def read_text(draft: Draft, line: str, options: Iterable[str], warn: Callable[[s
     out = ""
     for option in options:
         key, _, value = option.partition("=")
-        key, value = key.strip().lower(), value.strip()
+        key, value = key.strip(_BLANKS).lower(), value.strip(_BLANKS)
         if key == "dir":
             folder = value
         elif key == "out":
@@ -139,7 +140,7 @@ def _read_option(draft: Draft, key: str, value: str, warn: Callable[[str], None]
         draft.set_checksum(urls.checksum(value))
     elif key == "header":
         name, _, value = value.partition(":")
-        draft.add_header(name.strip(), value)
+        draft.add_header(name.strip(_BLANKS), value)
     elif key == "referer":
         draft.set_referer(value)
     elif key == "user-agent":
@@ -211,7 +212,7 @@ def read_mapping(draft: Draft, value: Mapping[str, object]) -> None:
         raise InputError('"url" is an empty list')
     draft.set_urls([_text(text, "url") for text in texts])
     if (name := value.get("name")) is not None:
-        draft.set_name(_text(name, "name").strip())
+        draft.set_name(_text(name, "name").strip(_BLANKS))
     if (checksum := value.get("checksum")) is not None:
         draft.set_checksum(urls.checksum(_text(checksum, "checksum")))
     if (headers := value.get("headers")) is not None:

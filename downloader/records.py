@@ -183,7 +183,7 @@ class LogFile(Listener):
             took = f"{format_size(result.bytes)} in {format_duration(result.elapsed)}"
             self._log("INFO", f"saved {result.path} {took} from {result.url}")
         else:
-            self._log("INFO", f"skipped [{result.reason}] {result.url} {result.path or ''}".rstrip())
+            self._log("INFO", f"skipped [{result.reason}] {result.url} {result.path or ''}".rstrip(" "))
 
     def retrying(self, item: Item, error: ItemError, delay: float, attempt: int) -> None:
         """Log the failed attempt."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from downloader import urls
 from downloader.entries import Draft, read_json, read_mapping, read_text
 from downloader.errors import InputError, UsageError
+from downloader.grammar import BLANKS
 from downloader.items import BadItem, Item
 from downloader.lines import Kind, classify, group, split_lines
 
@@ -40,6 +41,7 @@ _PLAIN_LINE = re.compile(rb"https?://[^\s#]+")
 """A URL alone on its line, nothing about it to be told apart."""
 _NOT_IN_TEXT = re.compile(r"[\x00-\x1f\x7f]|#.* ")
 """What a URL cannot have in a line of text, or not with blanks written as ``%20``."""
+_SPACE = re.compile(r"\s", re.ASCII)
 _ARGUMENT = "argument"
 _WARNED_KEYS = 100
 
@@ -50,7 +52,7 @@ class _UnreadableError(Exception):
 
 def is_url(source: str) -> bool:
     """Tell whether a source is a URL, supported or not, rather than a list."""
-    return urls.is_url(source.lstrip())
+    return urls.is_url(source.lstrip(BLANKS))
 
 
 def check(sources: Sequence[str]) -> None:
@@ -235,9 +237,9 @@ def from_program(wanted: Iterable[str | Mapping[str, object] | Item]) -> Iterato
 
 
 def _from_argument(argument: str, index: int) -> Item | BadItem:
-    url = argument.strip(" \t\r\n")
+    url = argument.strip(BLANKS)
     # A blank would hide a password's rest from redaction; without :// nothing tells user information.
-    place = urls.shown(re.sub(r"\s", "%20", url)) if is_url(url) else f"item {index}"
+    place = urls.shown(_SPACE.sub("%20", url)) if is_url(url) else f"item {index}"
     return _filled(lambda draft: draft.set_urls([url]), place, index, _ARGUMENT, 0, _argument_text(url))
 
 

@@ -12,6 +12,7 @@ from typing import Literal, cast
 from urllib.parse import unquote, urljoin
 
 from downloader.errors import InputError, RedirectError
+from downloader.grammar import BLANKS
 from downloader.items import Address, Checksum
 from downloader.text import escaped
 
@@ -32,7 +33,7 @@ _HOST = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 _ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSAFE = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^!$%&-;=?-\[\]_a-z~]")
-_ORIGIN = re.compile(r"(https?)://(?:[^/?#]*@)?(\[[^\]]*\]|[^/?#:]*)(?::([0-9]+))?", re.IGNORECASE)
+_ORIGIN = re.compile(r"(https?)://(?:[^/?#]*@)?(\[[^\]]*\]|[^/?#:]*)(?::([0-9]+))?", re.IGNORECASE | re.ASCII)
 _PLAIN_ORIGIN = re.compile(r"(https?)://[a-z0-9._-]++(:[0-9]++)?+(?=/)")
 """The origin of nearly every URL that `parse` made: `host_key` has at most a port to add."""
 _BAD_AUTHORITY = (
@@ -42,7 +43,7 @@ _BAD_AUTHORITY = (
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 _DIGEST_SIZES = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
-_CHECKSUM = re.compile(r"\s*([A-Za-z0-9-]*)\s*[:=](.*)", re.DOTALL)
+_CHECKSUM = re.compile(r"[ \t\r\n]*([A-Za-z0-9-]*)[ \t\r\n]*[:=](.*)", re.DOTALL)
 _HEX = re.compile(r"[0-9a-f]+")
 
 _USERINFO = re.compile(
@@ -51,6 +52,8 @@ _USERINFO = re.compile(
     r"|(?!\[)[^/?#@:]*:(?![0-9]{1,5}(?:[/?#]|$)).*@)",  # a password that holds / ? or # unescaped
     re.DOTALL,
 )
+# A password may hold other white space than ASCII's.
+_WORD = re.compile(r"\S+", re.ASCII)
 _SHOWN = 200
 
 
@@ -68,7 +71,7 @@ def parse(text: str) -> Address:
     """
     if _READY.fullmatch(text):
         return Address(text)
-    text = text.strip(" \t\r\n")
+    text = text.strip(BLANKS)
     scheme, rest = _split_scheme(text)
     if _CONTROL.search(rest):
         raise InputError("the URL holds a control character or a line break")
@@ -193,7 +196,7 @@ def join(base: str, location: str) -> Address:
     information in it comes back in the address: whether to use it is not decided here. Raises `RedirectError`
     for a target that cannot be followed, naming it redacted.
     """
-    text = location.strip(" \t\r\n")
+    text = location.strip(BLANKS)
     if not text:
         raise RedirectError("the server sent a redirect without a target")
     try:
@@ -245,7 +248,7 @@ def checksum(text: str) -> Checksum:
     algorithm = match[1].lower().replace("-", "") if match else ""
     if match is None or algorithm not in _DIGEST_SIZES:
         raise InputError("the checksum cannot be used: write sha256:HEX, or md5, sha1 or sha512 in place of sha256")
-    hexdigest = match[2].strip().lower()
+    hexdigest = match[2].strip(BLANKS).lower()
     size = _DIGEST_SIZES[algorithm]
     if len(hexdigest) != size or not _HEX.fullmatch(hexdigest):
         raise InputError(f"the {algorithm} checksum is not valid: it must be {size} hexadecimal digits")
@@ -272,7 +275,7 @@ def redact(text: str) -> str:
     """
     if "@" not in text:
         return text
-    return re.sub(r"\S+", _redact_word, text)
+    return _WORD.sub(_redact_word, text)
 
 
 def _redact_word(match: re.Match[str]) -> str:

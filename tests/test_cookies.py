@@ -44,6 +44,7 @@ def line(
         ("h.example", False, "http://H.Example/", True),
         ("H.EXAMPLE", False, "http://h.example/", True),
         ("h.example", False, "http://h.example:8080/", True),
+        ("h.example\xa0", False, "http://h.example/", False),
         ("h.example", False, "http://www.h.example/", False),
         ("h.example", True, "http://www.h.example/", True),
         (".h.example", True, "http://h.example/", True),
@@ -118,6 +119,10 @@ def test_a_file_as_browsers_write_it_is_read(tmp_path: Path) -> None:
     assert cookies.header("http://h.example/") == "session=x=y==; crlf=1; empty=; bare"
 
 
+def test_a_value_is_sent_with_all_its_letters(tmp_path: Path) -> None:
+    assert jar(tmp_path, line(value="voilà\x85\xa0")).header("http://h.example/") == "a=voilà\x85\xa0"
+
+
 def test_an_empty_file_has_no_cookies(tmp_path: Path) -> None:
     assert jar(tmp_path).header("http://h.example/") is None
 
@@ -134,6 +139,10 @@ def test_an_empty_file_has_no_cookies(tmp_path: Path) -> None:
         line(expires="--5"),
         line(expires="1.x"),
         line(expires="9" * 400),
+        line(expires="1_0"),
+        line(expires="١٢"),
+        line(expires="5\xa0"),
+        "\xa0",
         line(value="a;b"),
         line(value="a\x01b"),
         line(value="a\x7fb"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.disposition import filename
+from downloader.text import EDGES
 
 
 def wire(value: str) -> str:
@@ -111,6 +112,18 @@ def test_a_malformed_filename_star_yields_to_filename(bad: str) -> None:
     ("value", "expected"),
     [
         (wire('attachment; filename="图 1.jpg"'), "图 1.jpg"),
+        # Letters whose last byte in UTF-8 is A0 or 85, bare at the end too.
+        (wire("attachment; filename=voilà"), "voilà"),
+        (wire("attachment; filename=voilà;"), "voilà"),
+        (wire('attachment; filename="успех"'), "успех"),
+        (wire("attachment; filename=Š"), "Š"),
+        (wire("attachment; filename*=UTF-8''voilà"), "voilà"),
+        (wire("attachment; filename=\xa0à.jpg\u3000"), "à.jpg"),
+        ("attachment; filename=\xe9t\xe9", "été"),
+        # A byte that is no blank is no blank before a name either.
+        ("attachment;\xa0filename=a.jpg", None),
+        ("attachment; filename=\x85", None),
+        ("attachment; filename*=UTF-8\xa0''a.jpg", None),
         ('attachment; filename="na\xefve.jpg"', "naïve.jpg"),
         ('attachment; filename="图.jpg"', "图.jpg"),
         ('attachment; filename="\ud800.jpg"', "\ud800.jpg"),
@@ -150,15 +163,14 @@ def test_no_header_raises_or_names_a_path(value: str) -> None:
     for header in (value, f"attachment; filename={value}", f"attachment; filename*=UTF-8''{value}"):
         name = filename(header)
         if name is not None:
-            assert name.strip(" .")
+            assert name == name.strip(EDGES) != ""
             assert "/" not in name
             assert "\\" not in name
 
 
 @given(st.text(st.characters(exclude_characters='"\\/%', exclude_categories=["Cc", "Cs"]), min_size=1))
 def test_a_quoted_utf8_name_comes_back(name: str) -> None:
-    expected = name.strip() if name.strip().strip(" .") else None
-    assert filename(wire(f'attachment; filename="{name}"')) == expected
+    assert filename(wire(f'attachment; filename="{name}"')) == (name.strip(EDGES) or None)
 
 
 @pytest.mark.parametrize(

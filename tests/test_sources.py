@@ -86,6 +86,22 @@ def test_a_list_is_read_line_by_line(tmp_path: Path) -> None:
     assert sources.count(name) == len(results)
 
 
+@pytest.mark.parametrize("end", [b"\n", b" \n", b"\t\r\n"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b" \f https://h.example/\xd1\x85 NAME"],
+        [b"https://h.example/\xd1\x85\tNAME"],
+        [b"https://h.example/\xd1\x85", b"  out=NAME"],
+        [b'{"url": "https://h.example/\xd1\x85", "name": " NAME"}'],
+    ],
+)
+def test_bytes_a0_and_85_belong_to_urls_and_names(lines: list[bytes], end: bytes) -> None:
+    name = "\xa0voilà\x85"
+    results = read_bytes(b"".join(line.replace(b"NAME", name.encode()) + end for line in lines))
+    assert [(item.address, item.name) for item in items_of(results)] == [(Address("https://h.example/%D1%85"), name)]
+
+
 def test_all_that_json_and_options_may_say_reaches_the_item() -> None:
     line = (
         b'{"url": ["https://h.example/a", "https://h.example/b"], "name": "x", "checksum": "sha256:%s",'
@@ -135,6 +151,7 @@ def test_sources_are_numbered_as_one(tmp_path: Path) -> None:
             "ftp://***@h.example/x: ftp:// is not supported: gdl downloads http and https URLs",
             b"ftp://u:p%20w@h.example/x",
         ),
+        ("ftp://u:p\xa0w@h/x", "ftp://***@h/x: ftp:// is not supported", "ftp://u:p\xa0w@h/x".encode()),
         ("http://u:p/w@h.example/", "http://***@h.example/: the host or port is not valid", b"http://u:p/w@h.example/"),
         ("http://h.example/\udcff", "http://h.example/\\udcff: the URL is not valid Unicode", b"http://h.example/\xff"),
         (
@@ -270,6 +287,7 @@ def test_a_list_is_checked_before_the_start(tmp_path: Path) -> None:
         (["gone.txt"], "cannot read the list gone.txt: No such file or directory"),
         (["example.org/a.jpg"], "a URL begins with http:// or https://"),
         (["."], "it is a folder; -o names"),
+        (["\xa0https://h.example/"], "a URL begins with http:// or https://"),
         (["a\0b"], "not a file name"),
         ([""], "a source is empty"),
         (["-", "https://h.example/", "-"], "given twice"),

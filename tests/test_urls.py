@@ -73,6 +73,7 @@ def test_a_url_that_needs_nothing_is_kept_as_it_is(url: str) -> None:
         ("http://[fe80::1%eth0]/", "http://[fe80::1%25eth0]/"),
         (" https://h.example/a \r\n", "https://h.example/a"),
         ("https://h.example/a\u3000", "https://h.example/a%E3%80%80"),
+        ("\thttps://h.example/voilà\xa0\x85\n", "https://h.example/voil%C3%A0%C2%A0%C2%85"),
     ],
 )
 def test_a_url_is_made_ready_for_the_wire(text: str, url: str) -> None:
@@ -92,6 +93,8 @@ def test_a_url_is_made_ready_for_the_wire(text: str, url: str) -> None:
         ("example.org/a.jpg", "must begin with http:// or https://"),
         ("example.org:8080/a.jpg", "must begin with http:// or https://"),
         ("//example.org/a", "must begin with http:// or https://"),
+        ("\xa0http://h.example/", "must begin with http:// or https://"),
+        ("http\u017f://h.example/", "must begin with http:// or https://"),
         ("http:/h.example/a", "two slashes are missing"),
         ("https:h.example/a", "two slashes are missing"),
         ("http://", "no host name"),
@@ -205,6 +208,8 @@ def test_no_message_or_repr_shows_user_information(username: str, password: str,
         ("http://u:p@ss@h/@me", "http://***@h/@me"),
         ("http://u:p/s?s#w@h/x", "http://***@h/x"),
         ("http://u:/s@h/x", "http://***@h/x"),
+        ("see http://u:p\xa0p@h/x\u2003y", "see http://***@h/x\u2003y"),
+        ("http://u:p\x85p\u3000/p@h/x z", "http://***@h/x z"),
         ("https://web.example/http://u:p@h/x", "https://web.example/http://***@h/x"),
     ],
 )
@@ -242,6 +247,11 @@ def test_a_quoted_text_is_short_printable_and_redacted() -> None:
         ("/图.jpg".encode().decode("latin-1"), "https://h.example/%E5%9B%BE.jpg"),
         ("https://例子.测试/".encode().decode("latin-1"), "https://xn--fsqu00a.xn--0zwm56d/"),
         ("/caf\xe9.jpg", "https://h.example/caf%E9.jpg"),
+        ("/voil\xc3\xa0", "https://h.example/voil%C3%A0"),
+        ("\t/x?q=\xc5\xa0 \r\n", "https://h.example/x?q=%C5%A0"),
+        ("/\xd1\x85", "https://h.example/%D1%85"),
+        ("\xc2\xa0x", "https://h.example/a/%C2%A0x"),
+        ("/\xa0", "https://h.example/%A0"),
         ("/caf\udce9.jpg", "https://h.example/caf%E9.jpg"),
         ("/%E9%zz", "https://h.example/%E9%25zz"),
     ],
@@ -309,9 +319,10 @@ def test_a_host_key_has_scheme_name_and_port(url: str, key: str) -> None:
     assert urls.host_key(url) == key
 
 
-def test_there_is_no_host_key_for_other_schemes() -> None:
+@pytest.mark.parametrize("url", ["ftp://h.example/", "http\u017f://h.example/", ""])
+def test_there_is_no_host_key_for_other_schemes(url: str) -> None:
     with pytest.raises(ValueError, match="not an http"):
-        urls.host_key("ftp://h.example/")
+        urls.host_key(url)
 
 
 @pytest.mark.parametrize(
@@ -339,6 +350,8 @@ def test_checksums_are_read_in_both_forms(text: str, expected: Checksum) -> None
         ("sha256:" + "g" * 64, "64 hexadecimal digits"),
         ("sha1:" + SHA256, "40 hexadecimal digits"),
         ("md5:" + "٣" * 32, "32 hexadecimal digits"),
+        ("md5:" + "a" * 32 + "\xa0", "32 hexadecimal digits"),
+        ("\xa0md5:" + "a" * 32, "write sha256:HEX"),
     ],
 )
 def test_a_checksum_that_cannot_be_checked_is_refused(text: str, said: str) -> None:
