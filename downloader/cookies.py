@@ -13,7 +13,6 @@ from downloader.errors import UsageError
 from downloader.grammar import BLANKS
 
 _HTTP_ONLY = "#HttpOnly_"
-_IPV4 = re.compile(r"[0-9.]+")
 _TIME = re.compile(r"-?[0-9]{1,15}(\.[0-9]{0,15})?")
 
 
@@ -50,7 +49,7 @@ class CookieFile:
                 if here and _path_matches(cookie.path, path):
                     found.append(cookie)
             # An IP address has no parent domain (section 5.1.3).
-            domain = "" if _IPV4.fullmatch(host) or ":" in host else domain.partition(".")[2]
+            domain = "" if re.fullmatch("[0-9.]+", host) or ":" in host else domain.partition(".")[2]
         found.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(cookie.pair for cookie in found) or None
 

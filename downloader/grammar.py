@@ -13,12 +13,9 @@ letters of UTF-8 end, such as ``à``.
 """
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What the name of a field is made of, and each half of a media type (section 5.6.2)."""
+
 LONGEST = 1024
 """Characters that are read of a value whose members are short: a media type has 255 at most (RFC 6838 section 4.2)."""
-
-_TYPE = re.compile(f"{TOKEN.pattern}/{TOKEN.pattern}")
-# What stands between commas outside of quoted strings.
-_MEMBER = re.compile(r'(?:"(?:[^"\\]++|\\.?)*+"?|[^",]++)++', re.DOTALL)
 
 
 def members(value: str) -> list[str]:
@@ -26,19 +23,23 @@ def members(value: str) -> list[str]:
     return [member for each in value.split(",") if (member := each.strip(BLANKS).lower())]
 
 
+@lru_cache(maxsize=128)  # a run sees few, and a stranger's may be long
 def media_type(value: str | None) -> str | None:
     """Return the type that a Content-Type names, in lower case and without parameters; None where it is none.
 
     Of several, as proxies join them by commas, the last that is not ``*/*`` counts: WHATWG Fetch extracts it so.
     """
-    return _media_type(value[:LONGEST]) if value else None
-
-
-@lru_cache(maxsize=1024)
-def _media_type(value: str) -> str | None:
     found = None
-    for member in _MEMBER.findall(value) if "," in value else (value,):
+    for member in _between_commas((value or "")[:LONGEST]):
         name = member.partition(";")[0].strip(BLANKS).lower()
-        if _TYPE.fullmatch(name) and (found is None or name != "*/*"):
+        family, _, subtype = name.partition("/")
+        if TOKEN.fullmatch(family) and TOKEN.fullmatch(subtype) and (found is None or name != "*/*"):
             found = name
     return found
+
+
+def _between_commas(value: str) -> list[str]:
+    """Split at the commas outside of quoted strings."""
+    if "," not in value:
+        return [value]
+    return re.findall(r'(?:"(?:[^"\\]++|\\.?)*+"?|[^",]++)++', value, re.DOTALL)

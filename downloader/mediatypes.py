@@ -292,6 +292,7 @@ MEDIA_EXTENSIONS = frozenset(
 """Extensions of picture, video and audio files, lower case, with their dot."""
 
 
+@lru_cache(maxsize=128)
 def canonical(declared: str | None) -> str | None:
     """Bring a Content-Type field value to its plain type, known aliases resolved; None for what is none."""
     name = media_type(declared)

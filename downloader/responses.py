@@ -17,7 +17,6 @@ A field without a value says nothing, so it never hides another one.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
@@ -47,7 +46,6 @@ Field = Literal[
 """A field that gdl reads. The others of a head are not kept."""
 
 _READ: frozenset[str] = frozenset(get_args(Field))
-_STATUS_LINE = re.compile(rb"HTTP/([0-9.]*+)(?:[ \t]++([0-9]{3})(?![0-9]))?")
 
 REPEATED = 100
 """Lines of a head that are read though their field has come before; no honest server sends nearly so many."""
@@ -76,7 +74,7 @@ class _Spellings(dict[bytes, str | None]):
         if name.startswith((b"HTTP/", b" ", b"\t")):
             field: str | None = ""
         else:
-            # Who reads a response takes blanks before the colon away (RFC 9112 section 5.1), and browsers do.
+            # Blanks before the colon are an error that recipients mend (RFC 9112 section 5.1); browsers do too.
             field = name.rstrip(b" \t").lower().decode("latin-1")
             field = field if field in _READ else None
         if len(self) < 500 and len(name) <= 50:
@@ -172,8 +170,9 @@ class Head:
 @lru_cache(maxsize=16)  # a run sees few different ones
 def _status_line(line: bytes) -> tuple[int, str]:
     """Status and version of a status line (RFC 9112 section 4); 0 where the status is no number."""
-    match = _STATUS_LINE.match(line)
-    return (int(match[2] or 0), match[1].decode()) if match else (0, "")
+    version, _, rest = line.decode("latin-1").replace("\t", " ").strip(BLANKS).partition(" ")
+    status = rest.lstrip(" ").partition(" ")[0]
+    return int(status) if len(status) == 3 and status.isascii() and status.isdecimal() else 0, version[5:]
 
 
 def _unfolded(lines: Iterable[bytes]) -> list[bytes]:

@@ -16,9 +16,9 @@ PATIENCE = 600.0
 
 
 # A date has a comma of its own, behind its day.
-_MEMBER = re.compile(r"(?:[ \t]*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]*")
+_MEMBER = r"(?:[ \t]*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]*"
 # Dates are read by a parser of the standard library, which would take other digits and blanks than ASCII's as well.
-_DATE = re.compile(r"(?:[A-Za-z]{3,9},)?[A-Za-z0-9 \t:.+-]{1,50}")
+_DATE = r"(?:[A-Za-z]{3,9},)?[A-Za-z0-9 \t:.+-]{1,50}"
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
@@ -29,7 +29,7 @@ def retry_after(value: str | None, *, now: float) -> float | None:
     """
     if not value:
         return None
-    waits = (_wait(member.strip(BLANKS), now) for member in _MEMBER.findall(value[:LONGEST]))
+    waits = (_wait(member.strip(BLANKS), now) for member in re.findall(_MEMBER, value[:LONGEST]))
     return max((wait for wait in waits if wait is not None), default=None)
 
 
@@ -43,7 +43,7 @@ def _wait(value: str, now: float) -> float | None:
 def http_date(value: str | None) -> float | None:
     """Return an HTTP date (RFC 9110 section 5.6.7) in Unix seconds, or None for anything else."""
     value = (value or "").strip(BLANKS)
-    if not _DATE.fullmatch(value):
+    if not re.fullmatch(_DATE, value):
         return None
     from email.utils import parsedate_to_datetime
 

@@ -41,7 +41,6 @@ _PLAIN_LINE = re.compile(rb"https?://[^\s#]+")
 """A URL alone on its line, nothing about it to be told apart."""
 _NOT_IN_TEXT = re.compile(r"[\x00-\x1f\x7f]|#.* ")
 """What a URL cannot have in a line of text, or not with blanks written as ``%20``."""
-_SPACE = re.compile(r"\s", re.ASCII)
 _ARGUMENT = "argument"
 _WARNED_KEYS = 100
 
@@ -239,7 +238,7 @@ def from_program(wanted: Iterable[str | Mapping[str, object] | Item]) -> Iterato
 def _from_argument(argument: str, index: int) -> Item | BadItem:
     url = argument.strip(BLANKS)
     # A blank would hide a password's rest from redaction; without :// nothing tells user information.
-    place = urls.shown(_SPACE.sub("%20", url)) if is_url(url) else f"item {index}"
+    place = urls.shown(re.sub(r"\s", "%20", url, flags=re.ASCII)) if is_url(url) else f"item {index}"
     return _filled(lambda draft: draft.set_urls([url]), place, index, _ARGUMENT, 0, _argument_text(url))
 
 

@@ -52,8 +52,6 @@ _USERINFO = re.compile(
     r"|(?!\[)[^/?#@:]*:(?![0-9]{1,5}(?:[/?#]|$)).*@)",  # a password that holds / ? or # unescaped
     re.DOTALL,
 )
-# A password may hold other white space than ASCII's.
-_WORD = re.compile(r"\S+", re.ASCII)
 _SHOWN = 200
 
 
@@ -275,7 +273,7 @@ def redact(text: str) -> str:
     """
     if "@" not in text:
         return text
-    return _WORD.sub(_redact_word, text)
+    return re.sub(r"\S+", _redact_word, text, flags=re.ASCII)  # a password may hold other white space
 
 
 def _redact_word(match: re.Match[str]) -> str:

@@ -27,6 +27,10 @@ def parsed(*lines: str | bytes) -> Head:
         ("HTTP/1.1 2000 OK", 0, "1.1"),
         ("HTTP/1.1 00200 OK", 0, "1.1"),
         ("HTTP/1.1 -20 OK", 0, "1.1"),
+        ("HTTP/1.1  404 Not Found", 404, "1.1"),
+        ("HTTP/1.1\t404\tNot Found", 404, "1.1"),
+        ("HTTP/1.1 ²00 OK", 0, "1.1"),
+        ("HTTP/1.1 200\xa0OK", 0, "1.1"),
     ],
 )
 def test_the_status_line_tells_status_and_version(line: str, status: int, version: str) -> None:
