@@ -307,7 +307,7 @@ class Assembly:
             asked = time.monotonic()
             took: float | None = None
             try:
-                took = context.transport.perform(wanted, fetch).took
+                took = context.transport.perform(wanted, fetch, host=self._slots.name).took
                 fetch.gatherer.flush()
             except Enough:
                 pass

@@ -142,7 +142,8 @@ class Source:
 
     def request(self, item: Item, context: Context, ask: Ask | None) -> Request:
         """Return the request for ``item``, all of it or the range ``ask``. Raises as `left`."""
-        options, deadline = context.options, self.left(context.options.max_time)
+        options = context.options
+        deadline = None if self.deadline is None else self.left(options.max_time)
         request = build(item, self.address, options, cookies=context.cookies, deadline=deadline, ask=ask)
         request.http1 = self._http1
         return request

@@ -35,11 +35,6 @@ class Request:
     http1: bool = False
     """Whether it is to go over HTTP/1.1, whatever else the server may speak."""
 
-    @property
-    def plain(self) -> bool:
-        """Whether only the URL tells it from other requests of the same run."""
-        return not (self.headers or self.username or self.cookie or self.deadline or self.http1)
-
 
 def build(
     item: Item,

@@ -95,7 +95,7 @@ class Download:
             self._slots.await_turn(source.deadline)
             wanted = source.request(self._item, context, None if sent is None else sent.ask)
             try:
-                self.reply = context.transport.perform(wanted, receiver)
+                self.reply = context.transport.perform(wanted, receiver, host=self._slots.name)
             except Enough:
                 pass
             except Undecided:

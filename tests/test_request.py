@@ -76,21 +76,6 @@ def test_a_request_has_no_range_but_the_one_that_gdl_asks_for(own: Headers, gene
 def test_without_options_gdl_says_who_asks_and_nothing_else() -> None:
     built = build(Item(Address(HOME)))
     assert built == Request(url=HOME, user_agent=USER_AGENT)
-    assert built.plain
-
-
-@pytest.mark.parametrize(
-    "different",
-    [
-        Request(HOME, headers=(("A", "1"),)),
-        Request(HOME, username="me"),
-        Request(HOME, cookie="a=b"),
-        Request(HOME, deadline=3.0),
-    ],
-    ids=["headers", "credentials", "cookie", "deadline"],
-)
-def test_a_request_with_anything_of_its_own_is_not_plain(different: Request) -> None:
-    assert not different.plain
 
 
 def test_secrets_do_not_show() -> None:

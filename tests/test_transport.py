@@ -8,9 +8,9 @@ import os
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import certifi
 import gevent
@@ -22,7 +22,7 @@ from support.samples import picture
 
 from downloader import errors
 from downloader.descriptors import Room
-from downloader.options import Options
+from downloader.options import USER_AGENT, Options
 from downloader.request import Request
 from downloader.transport import Transport, handles, watchers
 from downloader.transport.watchers import FEW
@@ -625,3 +625,23 @@ def test_bytes_of_the_next_response_are_no_surplus_of_the_last(
             assert len(film.body) == 25 * len(BODY)
 
     gevent.joinall([gevent.spawn(ask) for _ in range(8)], raise_error=True)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"headers": (("A", "1"),)},
+        {"username": "me"},
+        {"cookie": "a=b"},
+        {"deadline": 3.0},
+        {"http1": True},
+        {"user_agent": "another"},
+        {"referer": "https://h/"},
+    ],
+    ids=lambda own: next(iter(own)),
+)
+def test_a_request_with_anything_of_its_own_leaves_nothing_of_it_to_the_next(own: dict[str, Any]) -> None:
+    made = handles.Handles(Options(), None, spare=1)
+    request = Request("http://h/", user_agent=USER_AGENT)
+    assert made.is_plain(request)
+    assert not made.is_plain(replace(request, **own))

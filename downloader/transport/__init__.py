@@ -98,15 +98,16 @@ class Transport:
         if options.limit_rate is not None:
             self._pacer = Pacer(options.limit_rate, loop, self._on_broken, quantum=buffer_size(options))
 
-    def perform(self, request: Request, receiver: Receiver) -> Reply:
+    def perform(self, request: Request, receiver: Receiver, *, host: str | None = None) -> Reply:
         """Send ``request``, give the response to ``receiver``, and return what it came to when the body is complete.
 
+        ``host`` is the `urls.host_key` of its URL, where that is known by the caller.
         Blocks the calling greenlet only. Raises what the receiver raised, or a `errors.TransferError` in
         libcurl's place; when the greenlet is killed, the exchange is cancelled and its connection dropped.
         """
         if self._closed:
             raise RuntimeError("the transport is closed")
-        key = host_key(request.url)
+        key = host or host_key(request.url)
         resolving = self._resolving
         began = 0.0 if request.deadline is None else time.monotonic()
         try:

@@ -146,7 +146,7 @@ class Connection:
             if exchange.begun is not None and "transfer-encoding" in exchange.begun.fields:
                 self._read = None  # how much the framing of the chunks has taken is not known
             elif self._read is not None:
-                self._read += exchange.size
+                self._read += exchange.received + sum(map(len, exchange.lines))
         if waits or surplus or exchange.fresh:  # libcurl's own way to forbid reuse closes before anybody can look
             self.shut_down()
         elif not self._used:

@@ -163,20 +163,26 @@ class Exchange:
         """Take note that the response is complete and its connection is socket ``fd``, if it is still open."""
         self.complete = True
         self.kept = fd != _CLOSED
-        connection = self._connection
+        connection, begun = self._connection, self.begun
         if connection is not None and connection.user is self:
-            begun = self.begun
-            if self.kept and (begun.version < "2" if begun is not None else self.is_http1()):
-                self.end_on(connection)
-            elif not self.kept and begun is None and connection.tells:  # closed before anybody could look
-                self.failure = OutOfStep(proven=False)
+            if begun is None:
+                self._end_without_body(connection)
+            elif self.kept and begun.version < "2":
+                self.surplus = connection.end(self)
 
     def end_on(self, connection: Connection) -> None:
-        """Take note that the response is complete on an HTTP/1 connection, before another request is sent there."""
+        """Take note that the response is complete on an HTTP/1 connection that is kept."""
         if self.begun is None and connection.tells and connection.is_early(self.size):
             self.failure = OutOfStep(proven=True)
             connection.shut_down()
         self.surplus = connection.end(self)
+
+    def _end_without_body(self, connection: Connection) -> None:
+        if not self.kept:
+            if connection.tells:  # closed before anybody could look
+                self.failure = OutOfStep(proven=False)
+        elif self.is_http1():
+            self.end_on(connection)
 
     def _check_order(self, connection: Connection) -> None:
         """Raise `OutOfStep` where what has come cannot be an answer to this request."""

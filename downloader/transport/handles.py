@@ -99,7 +99,8 @@ class Handles:
 
     def is_plain(self, request: Request) -> bool:
         """Whether only the URL tells ``request`` from others of the run."""
-        return request.plain and request.user_agent == self._user_agent and request.referer == self._referer
+        own = request.headers or request.username or request.cookie or request.deadline or request.http1
+        return not own and request.user_agent == self._user_agent and request.referer == self._referer
 
     def take(self, *, plain: bool, secure: bool, pipewait: bool) -> Any:
         """Return a handle with the options of the run."""
