@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,7 @@ from gevent.event import Event
 
 from downloader import errors, files, leftovers, naming
 from downloader.descriptors import MOST_NAMELESS
+from downloader.folders import Folders
 from downloader.locks import NameLocks
 
 if TYPE_CHECKING:
@@ -61,21 +63,26 @@ class Context:
     """Keys of the names whose part files are open in this process."""
     unfinished: set[Unfinished] = field(default_factory=set)
     """The files that are being written to parts."""
-    new_folders: set[str] = field(default_factory=set)
-    """With ``--fsync``: folders made by this run that the disk may not know yet."""
+    folders: Folders = field(init=False)
+    """The output folder and what is below it."""
     listing: leftovers.Listing = field(init=False)
     """Tells what was in the output folder, and where an earlier try may have left a part."""
     locks: NameLocks = field(init=False)
     """Keep other runs from what this one is downloading."""
-    _folder: str = field(init=False, repr=False)
-    _root: str = field(init=False, repr=False)
     _told: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
-        self._folder = "" if self.options.output in ("", ".") else os.path.join(self.options.output, "")
-        self._root = os.path.realpath(self.options.output or ".")
-        self.listing = leftovers.Listing(self._folder)
-        self.locks = NameLocks(self.options.output or ".", warn=self.warn)
+        self.folders = Folders(self.options.output)
+        if self.options.fsync:
+            self.folders.new = set()
+        self.listing = leftovers.Listing(self.folders)
+        self.locks = NameLocks(self.folders, warn=self.warn)
+
+    def close(self) -> None:
+        """Let go of what belongs to the run alone."""
+        self.locks.close()
+        self.folders.close()
+        self.ledger.close()
 
     def warn(self, message: str) -> None:
         """Tell everybody, but only once in a run."""
@@ -91,27 +98,15 @@ class Context:
 
     def stops(self, error: errors.StopRun) -> bool:
         """Tell whether ``error`` concerns all that is to be written, not only one sub-folder."""
-        return (
-            error.folder is None or not os.access(self._root, os.W_OK) or os.path.realpath(error.folder) == self._root
-        )
+        return error.folder is None or not self.folders.is_writable() or error.folder == self.folders.shown
 
     def promised(self) -> int:
         """Return the bytes that the files under way have yet to write."""
         return sum(file.left for file in self.unfinished)
 
-    def check_folder(self, name: str) -> None:
-        """Raise `errors.NameRefused` where a symbolic link in the place of a sub-folder leads out of the output."""
-        path = self._folder
-        for part in name.split("/")[:-1]:
-            path = os.path.join(path, part)
-            if os.path.islink(path):
-                real = os.path.realpath(path)
-                if real != self._root and not real.startswith(os.path.join(self._root, "")):
-                    raise errors.NameRefused(f"{path} is a symbolic link that leaves the output folder")
-
     def path(self, name: str) -> str:
-        """Return the final path of a file called ``name``."""
-        return self._folder + name
+        """Return the final path of a file called ``name``, for people."""
+        return self.folders.path(name)
 
     def existed(self, name: str, url: str) -> str | None:
         """Return as `existing`, but perhaps not what came after the run began: saves asking for most names."""
@@ -120,22 +115,28 @@ class Context:
     def existing(self, name: str, url: str) -> str | None:
         """Return the path under which the file is there already: its name, or the variant of its URL.
 
-        None with any other ``--existing`` than skip. Raises `errors.NameRefused` where a folder has the name.
+        None with any other ``--existing`` than skip. Raises `errors.NameRefused` where a folder has the name, and as
+        `folders.Folders`.
         """
         if self.options.existing != "skip":
             return None
-        path = self._folder + name
-        if not os.access(path, os.F_OK):  # cheaper than a stat that fails; a link to nothing is found when it matters
+        place = self.folders.find(name)
+        # Cheaper than a stat that fails; a link to nothing is found when it matters.
+        if place is None or not os.access(place[1], os.F_OK, dir_fd=place[0].fd):
             return None
-        if os.path.isdir(path):
-            raise errors.NameRefused(f"{path} is a folder")
+        path = self.path(name)
+        with files.translated(path):
+            if stat.S_ISDIR(os.stat(place[1], dir_fd=place[0].fd).st_mode):
+                raise errors.NameRefused(f"{path} is a folder")
         told = self.listing.has_state(name) and not self.options.dry_run
-        if told and not leftovers.whole(path, boot=files.boot_id()):
+        if told and not leftovers.whole(self.folders, name, boot=files.boot_id()):
             self.warn(f"{path} may be damaged, the machine went down as it was saved: it is downloaded again")
             return None
         # Where the name was another URL's in an earlier run, this one's file lies beside it.
-        variant = self._folder + naming.collided(name, url)
-        return variant if os.path.lexists(variant) else path
+        variant = naming.collided(name, url)
+        place = self.folders.find(variant)
+        with files.translated(path):
+            return self.path(variant) if place is not None and files.found_at((place[0].fd, place[1])) else path
 
 
 def _call(listener: Callable[[str], None], message: str) -> None:

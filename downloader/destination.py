@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from downloader import files, naming, partfile, resume, spans
+from downloader import files, naming, resume, spans
 from downloader.claims import variants
 from downloader.context import Context, Name, Skip
-from downloader.errors import Interrupted, NoRoom
+from downloader.errors import Interrupted, NameRefused, NoRoom
+from downloader.partfile import open_nameless
 from downloader.resume import RESUME_FROM, State
+from downloader.takeover import Taken, open_part
 from downloader.text import format_size
 
 if TYPE_CHECKING:
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from downloader.partfile import Part
     from downloader.responses import Head
     from downloader.resume import Plan
+
+
+MOST_NAMES: Final = 8
+"""Names that are tried for a part, until one is not taken."""
+MOST_NUMBERS: Final = 10_000
+"""Numbers that are tried for a file with ``--existing rename``."""
 
 
 class Undecided(Exception):
@@ -123,8 +131,6 @@ class Destination:
 
     def _lock(self, name: str, *, make: bool) -> None:
         context = self._context
-        if make and context.options.fsync:
-            context.new_folders.update(files.missing_folders(os.path.dirname(context.path(name))))
         if self._locked is not None and self._locked != name:
             context.locks.drop(self._locked)
         self._locked = name
@@ -139,8 +145,6 @@ class Destination:
         name, context = self._kept or self.name, self._context
         if self.part is None and name is not None and name != self._looked and not context.options.dry_run:
             self._looked = name
-            if "/" in name:
-                context.check_folder(name)
             if not context.listing.has_state(name):
                 return None
             self.part = self._open_part()
@@ -172,39 +176,40 @@ class Destination:
         where it is too large for the disk.
         """
         context = self._context
-        name = self.name or ""
-        if "/" in name:
-            context.check_folder(name)
-        if self.part is None and total is not None and total < RESUME_FROM and context.options.existing != "overwrite":
-            self.part = partfile.open_nameless(context.path(name))
-        if self.part is None:
-            self.part = self._open_part()
+        part = self.part
+        if part is None and total is not None and total < RESUME_FROM and context.options.existing != "overwrite":
+            part = open_nameless(context.folders, self.name or "")
+        if part is None:
+            part = self._open_part()
+        self.part = part
         if total is not None and total >= RESUME_FROM:
-            self._check_room(total - (there or self.part.occupied))
-        return self.part
-
-    def _open_part(self) -> Part:
-        context, name = self._context, self._kept or self.name or ""
-        if naming.key(name) in context.working:
-            # Another item writes under this name until the ledger has settled who gets it.
-            others = variants(name, self._item.url)
-            name = next(other for other in others if naming.key(other) not in context.working)
-        try:
-            part = partfile.open_part(context.path(name), warn=context.warn)
-        except partfile.InProgress:
-            raise Skip("in progress", context.path(name)) from None
-        self._working = naming.key(name)
-        context.working.add(self._working)
-        context.listing.add_state(name)
-        self._kept = name
-        if part.moved_aside is not None:
-            context.warn(f"{part.path} was no part of gdl's: it is {part.moved_aside} now")
+            self._check_room(part, total - (there or part.occupied))
         return part
 
-    def _check_room(self, needed: int) -> None:
-        context = self._context
-        free = files.free(os.path.dirname(context.path(self.name or "")))
-        promised = context.promised()
+    def _open_part(self) -> Part:
+        context, wanted = self._context, self._kept or self.name or ""
+        for name in islice(chain((wanted,), variants(wanted, self._item.url)), MOST_NAMES):
+            key = naming.key(name)
+            if key in context.working:  # another item writes under it until the ledger has settled who gets it
+                continue
+            context.working.add(key)
+            part: Part | Taken | None = None
+            try:
+                part = open_part(context.folders, name, warn=context.warn)
+            finally:
+                if part is None or isinstance(part, Taken):
+                    context.working.discard(key)
+            if isinstance(part, Taken):
+                raise Skip("in progress", context.path(name))
+            self._working, self._kept = key, name
+            context.listing.add_state(name)
+            if part.moved_aside is not None:
+                context.warn(f"{part.path} was no part of gdl's: it is {part.moved_aside} now")
+            return part
+        raise NameRefused(f"{context.path(wanted)} cannot be written, nor under any other name for its part")
+
+    def _check_room(self, part: Part, needed: int) -> None:
+        free, promised = part.room, self._context.promised()
         if free is not None and needed + promised > free:
             others = f" and other files need {format_size(promised)} of it" if promised else ""
             raise NoRoom(
@@ -272,48 +277,46 @@ class Destination:
             name = self._name.settle(context)
         except Interrupted:  # a whole file had better get its name than be lost
             name = self._name.settle_now(context)
-        path = context.path(name)
-        number = 0
-        while not self._publish_as(path, chunks):
+        wanted, number = name, 0
+        while not self._publish_as(name, chunks):
             if context.options.existing != "rename":
                 self.discard_part()
-                raise Skip("exists", path)
+                raise Skip("exists", context.path(name))
             number += 1
-            path = context.path(context.ledger.claim(naming.numbered(name, number), self._item.url))
-        if context.new_folders:
-            self._sync_new_folders(os.path.dirname(path))
-        return path
+            if number > MOST_NUMBERS:
+                raise NameRefused(f"{context.path(wanted)} exists, and so do {MOST_NUMBERS:,} others with a number")
+            files.breathe()
+            name = context.ledger.claim(naming.numbered(wanted, number), self._item.url)
+        if context.folders.new is not None:
+            with files.translated(context.path(name)):
+                context.folders.sync_new(name)
+        return context.path(name)
 
-    def _sync_new_folders(self, folder: str) -> None:
-        """Have the disk know the folders that this run has made for the file, from the inside out."""
-        new = self._context.new_folders
-        with files.translated(folder):
-            while folder in new:
-                parent = os.path.dirname(folder)
-                files.sync_folder(parent)
-                new.discard(folder)
-                folder = parent
-
-    def _publish_as(self, path: str, chunks: list[bytes]) -> bool:
-        options = self._context.options
+    def _publish_as(self, name: str, chunks: list[bytes]) -> bool:
+        context, options, part = self._context, self._context.options, self.part
         replace = options.existing == "overwrite"
-        part = self.part
+        refused = False
         if part is None and not replace:
-            self.part = part = partfile.open_nameless(path)
+            part = open_nameless(context.folders, name)
+            refused = part is None
             if part is not None:
+                self.part = part
                 part.write(chunks, 0)
         if part is None:
-            self.part = part = self._open_part()
-            self._write_down(part, chunks)
-        try:
-            return part.publish(path, replace=replace, fsync=options.fsync)
-        except partfile.Unlinkable:
+            part = self._write_down(chunks)
+        done = part.publish(name, replace=replace, fsync=options.fsync)
+        if done is None:
+            refused = True
             whole = part.read(0, 2 * RESUME_FROM)
             part.release()
-            self.part = named = self._open_part()
-            self._write_down(named, [whole])
-            return named.publish(path, fsync=options.fsync)
+            self.part = None
+            done = self._write_down([whole]).publish(name, fsync=options.fsync)
+        if refused and done:
+            context.folders.learn_no_nameless(name)
+        return bool(done)
 
-    def _write_down(self, part: Part, chunks: list[bytes]) -> None:
+    def _write_down(self, chunks: list[bytes]) -> Part:
+        self.part = part = self._open_part()
         part.begin(State(self._item.url))
         part.write(chunks, 0)
+        return part

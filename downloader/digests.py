@@ -6,7 +6,6 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from downloader import files
 from downloader.items import Checksum
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ class Digests:
         if part is not None and self._at < total:
             stop: list[bool] = []
             try:
-                with files.translated(part.path or part.final):
-                    files.in_thread(partial(self._read_rest, stop), part.duplicate())
+                part.in_thread(partial(self._read_rest, stop))
             finally:
                 stop.append(True)
         if self._at != total:

@@ -110,8 +110,7 @@ class Engine:
                 gevent.killall([feeder, *self._greenlets.values()])
                 self._slots.close()
                 transport.close()
-                self._context.locks.close()
-                self._context.ledger.close()
+                self._context.close()
                 self._seen.close()
         if self._feed_error is not None:
             raise self._feed_error
@@ -288,6 +287,8 @@ class Engine:
                 attempts.download.abandon()
             except errors.StopRun as error:
                 self._stop_for(error)
+            except errors.ItemError as error:  # the item has its result
+                self._note(f"{item.url}: {error}")
             finally:
                 self._emit(result)
 

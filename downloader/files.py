@@ -1,5 +1,8 @@
 """The file system's calls that a download needs, each with its errors told in gdl's words.
 
+A file is named by a `Spot`: the descriptor of its folder and its name there, in bytes; `folders` gives them out. So no
+path is looked up that somebody could change meanwhile, and no name depends on the locale.
+
 Publishing here never replaces a file that was not meant: one system call where there is one, a hard link or a
 reservation of the name otherwise. What may take long (waiting for the disk) runs in the hub's threads.
 """
@@ -8,10 +11,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 import gevent
 from gevent import monkey
@@ -23,28 +27,39 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The patched close makes a detour through the hub for the sake of watchers; no watcher knows these descriptors.
-close = monkey.get_original("os", "close")
+Spot: TypeAlias = tuple[int, bytes]
+"""A folder's descriptor, and a name in that folder."""
 
 NAMELESS: Final = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_TMPFILE", os.O_DIRECTORY)
 
-_FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+# The patched close makes a detour through the hub for the sake of watchers; no watcher knows these descriptors.
+_close = monkey.get_original("os", "close")
+_link = getattr(os, "link", None)  # Python on Android has none
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+_FATAL = _FULL | _NO_DESCRIPTORS | {errno.EIO}
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EXDEV})
 _RENAME_NOREPLACE = 1
-_AT_FDCWD = -100
+_INTERRUPTED: Final = 100
+"""Signals in a row that may cut a wait for the file system short."""
 
 
-def translate(error: OSError, path: str) -> StopRun | NameRefused | FileLost:
-    """Return gdl's error for the system's: `errors.StopRun` where other files would fail likewise."""
+def translate(error: OSError, path: str, folder: int | None = None) -> StopRun | NameRefused | FileLost:
+    """Return gdl's error for the system's: `errors.StopRun` where other files would fail likewise.
+
+    ``path`` is for people. ``folder``, the descriptor of the folder in which a name could not be made or removed, is
+    asked whether any could.
+    """
     reason = os.strerror(error.errno) if error.errno else str(error)
-    folder = os.path.dirname(path) or "."
-    if error.errno == errno.ENOSPC and _without_inodes(folder):
+    if error.errno == errno.ENOSPC and folder is not None and _without_inodes(folder):
         return StopRun(f"cannot write {path}: the file system can hold no more files, it has no inodes left")
     if error.errno in _FATAL:
         return StopRun(f"cannot write {path}: {reason}")
-    if error.errno in (errno.EACCES, errno.EPERM) and not os.access(folder, os.W_OK):
-        stop = StopRun(f"cannot write to the folder {folder}: {reason}")
-        stop.folder = folder
+    if error.errno in (errno.EACCES, errno.EPERM) and folder is not None and not is_writable(folder):
+        parent = os.path.dirname(path) or "."
+        stop = StopRun(f"cannot write to the folder {parent}: {reason}")
+        stop.folder = parent
         return stop
     if error.errno == errno.ELOOP:
         return NameRefused(f"{path} is a symbolic link: gdl does not write through it")
@@ -54,33 +69,30 @@ def translate(error: OSError, path: str) -> StopRun | NameRefused | FileLost:
 
 
 @contextmanager
-def translated(path: str) -> Iterator[None]:
+def translated(path: str, folder: int | None = None) -> Iterator[None]:
     """Raise what `translate` makes of an error of the system within the context."""
     try:
         yield
     except OSError as error:
-        raise translate(error, path) from error
+        raise translate(error, path, folder) from error
 
 
-def create(path: str, flags: int) -> int:
-    """Open ``path``, making the folder it names or lies in where that is missing. Raises OSError."""
+def is_writable(folder: int) -> bool:
+    """Tell whether names may be made in ``folder``."""
+    return os.access(b".", os.W_OK, dir_fd=folder)
+
+
+def create_nameless(folder: int) -> int | None:
+    """Open a file without a name in ``folder``; None where the file system refuses to make one.
+
+    Raises OSError where any other file would fail likewise.
+    """
     try:
-        return os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        os.makedirs(path if flags == NAMELESS else os.path.dirname(path) or ".", exist_ok=True)
-        return os.open(path, flags, 0o666)
-
-
-def create_nameless(folder: str) -> int | None:
-    """Open a file without a name in ``folder``; None where the file system has none. Raises OSError."""
-    try:
-        return os.open(folder, NAMELESS, 0o666)
-    except FileNotFoundError:
-        return create(folder, NAMELESS)
+        return os.open(b".", NAMELESS, 0o666, dir_fd=folder)
     except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return None
-        raise
+        if error.errno in _FULL or error.errno in _NO_DESCRIPTORS:
+            raise
+        return None
 
 
 def write(fd: int, chunks: list[bytes], offset: int) -> int:
@@ -90,32 +102,68 @@ def write(fd: int, chunks: list[bytes], offset: int) -> int:
     if written < size:
         rest = memoryview(b"".join(chunks))
         while written < size:
-            written += os.pwrite(fd, rest[written:], offset + written)
+            more = os.pwrite(fd, rest[written:], offset + written)
+            if not more:  # it would be so for ever
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            written += more
     return size
 
 
-def link_nameless(fd: int, path: str) -> bool | None:
-    """Give a nameless file its ``path``; False where that exists, None where it cannot be done. Raises OSError."""
-    try:
-        # With a folder's descriptor, unused as the path is absolute, Python calls linkat, which can follow the link.
-        os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno in _UNSUPPORTED or error.errno == errno.ENOENT:  # no /proc, or no folder any more
-            return None
-        raise
-    return True
+def close(fd: int) -> None:
+    """Close ``fd``. What goes wrong with that was told by `flush` before, or is of no consequence."""
+    try:  # noqa: SIM105 suppress takes longer than all else here
+        _close(fd)
+    except OSError:
+        pass
 
 
-def unlink(path: str) -> None:
-    """Remove ``path`` if it is there. Raises as `translate` says."""
+def flush(fd: int) -> None:
+    """Have the file system say what it would say when ``fd`` is closed, and keep it open. Raises OSError.
+
+    NFS, CIFS and FUSE write what they hold back when a descriptor is closed, any one of the open file's, and tell only
+    then of a quota or a full disk.
+    """
+    for left in reversed(range(_INTERRUPTED)):
+        try:
+            _close(os.dup(fd))
+        except InterruptedError:
+            if not left:
+                raise
+        else:
+            return
+
+
+def unlink(spot: Spot, path: str) -> None:
+    """Remove the file at ``spot``, ``path`` for people, if it is there. Raises as `translate` says."""
+    folder, name = spot
     try:
-        os.unlink(path)
+        os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise translate(error, path) from error
+        raise translate(error, path, folder) from error
+
+
+def found_at(spot: Spot) -> os.stat_result | None:
+    """Return what is at ``spot``, a link itself; None where nothing is. Raises OSError."""
+    try:
+        return os.stat(spot[1], dir_fd=spot[0], follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def is_at(fd: int, spot: Spot) -> bool:
+    """Tell whether ``spot`` still is the open file: others may remove or replace it, lock or no lock."""
+    try:
+        return os.path.samestat(os.stat(spot[1], dir_fd=spot[0], follow_symlinks=False), os.fstat(fd))
+    except OSError:
+        return False
+
+
+def breathe() -> None:
+    """Give others their turn in a loop that the file system may keep going, unless it is the hub that is in it."""
+    if gevent.getcurrent() is not gevent.get_hub():
+        gevent.sleep(0)
 
 
 def in_thread(function: Callable[[int], T], fd: int) -> T:
@@ -150,49 +198,79 @@ def in_thread(function: Callable[[int], T], fd: int) -> T:
 
 def sync(fd: int) -> None:
     """Wait until the disk has the bytes of ``fd``; blocks the calling greenlet only. Raises OSError."""
-    in_thread(getattr(os, "fdatasync", os.fsync), os.dup(fd))
+    in_thread(_sync, os.dup(fd))
 
 
-def missing_folders(folder: str) -> list[str]:
-    """Return what `create` would have to make for a file in ``folder``, the innermost first."""
-    missing = []
-    while folder and not os.path.isdir(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    return missing
+def _sync(fd: int) -> None:
+    getattr(os, "fdatasync", os.fsync)(fd)
+    flush(fd)  # some file systems have nothing to say before
 
 
-def sync_folder(folder: str) -> None:
+def sync_folder(folder: int) -> None:
     """Wait until the disk has the names in ``folder``; blocks the calling greenlet only. Raises OSError."""
     try:
-        in_thread(os.fsync, os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        in_thread(os.fsync, os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder))
     except OSError as error:
         if error.errno not in _UNSUPPORTED:  # some file systems keep names in order without being asked
             raise
 
 
-def free(folder: str) -> int | None:
-    """Return the bytes that may be written in ``folder``, made or not; None where nobody can tell."""
-    while folder and not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
+def free(fd: int) -> int | None:
+    """Return the bytes that may be written to the file system of ``fd``; None where nobody can tell."""
     try:
-        found = os.statvfs(folder or ".")
+        found = os.statvfs(fd)
     except OSError:
         return None
     # File systems that do not count, such as some network mounts, say 0 blocks in all.
     return found.f_bavail * found.f_frsize if found.f_blocks else None
 
 
-def _without_inodes(folder: str) -> bool:
+def _without_inodes(fd: int) -> bool:
     try:
-        found = os.statvfs(folder)
+        found = os.statvfs(fd)
     except OSError:
         return False
     return bool(found.f_files) and not found.f_favail
 
 
+# Giving a file its name. A file system may refuse each way by whatever error it likes; where the error is one of these
+# the others would fail likewise.
+_SETTLED = _FULL | {errno.EEXIST, errno.ENOENT}
+
+
+def link_nameless(fd: int, target: Spot) -> bool | None:
+    """Give a nameless file its name; False where ``target`` exists, None where it cannot be done. Raises OSError."""
+    if _link is None:
+        return None
+    folder, name = target
+    try:
+        # Only with a folder's descriptor does Python call linkat, which can follow the link.
+        _link(f"/proc/self/fd/{fd}", name, src_dir_fd=fd, dst_dir_fd=folder, follow_symlinks=True)
+    except FileExistsError:
+        return is_at(fd, target)  # NFS asks twice where the first answer got lost
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        return None  # without /proc, or without the folder, it is ENOENT
+    return True
+
+
+def rename_noreplace(source: Spot, target: Spot) -> bool:
+    """Rename without replacing; False where ``target`` exists.
+
+    Where it is done by a link ``source`` may be left as another name of the file. Raises OSError.
+    """
+    for rename in (_by_system_call, _by_link):
+        try:
+            return rename(source, target)
+        except OSError as error:
+            if error.errno in _SETTLED:
+                raise
+    return _by_reservation(source, target)
+
+
 @cache
-def _renameat2() -> Callable[[bytes, bytes], int] | None:
+def _renameat2() -> Callable[[int, bytes, int, bytes], int] | None:
     """Return the system's rename without replacing, which gives its error number or 0; None where there is none."""
     import ctypes  # takes 4 ms, and most runs need none of it
 
@@ -202,46 +280,50 @@ def _renameat2() -> Callable[[bytes, bytes], int] | None:
         return None
     function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 
-    def rename(source: bytes, target: bytes) -> int:
-        failed = function(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE)
+    def rename(folder: int, name: bytes, new_folder: int, new_name: bytes) -> int:
+        failed = function(folder, name, new_folder, new_name, _RENAME_NOREPLACE)
         return ctypes.get_errno() if failed else 0
 
     return rename
 
 
-def rename_noreplace(source: str, target: str) -> bool:
-    """Rename without replacing; False where ``target`` exists. Raises OSError."""
+def _by_system_call(source: Spot, target: Spot) -> bool:
     rename = _renameat2()
-    if rename is not None:
-        code = rename(os.fsencode(source), os.fsencode(target))
-        if not code:
-            return True
-        if code == errno.EEXIST:
-            return False
-        if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-            raise OSError(code, os.strerror(code), target)
+    code = errno.ENOSYS if rename is None else rename(*source, *target)
+    if code and code != errno.EEXIST:
+        raise OSError(code, os.strerror(code))
+    return not code
+
+
+def _by_link(source: Spot, target: Spot) -> bool:
+    if _link is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     try:
-        os.link(source, target)
+        _link(source[1], target[1], src_dir_fd=source[0], dst_dir_fd=target[0], follow_symlinks=False)
     except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise
-        return _rename_reserved(source, target)
-    os.unlink(source)
+        there, new = found_at(source), found_at(target)
+        if there is None or new is None or not os.path.samestat(there, new):  # as in `link_nameless`
+            return False
+    with suppress(OSError):
+        os.unlink(source[1], dir_fd=source[0])
     return True
 
 
-def _rename_reserved(source: str, target: str) -> bool:
+def _by_reservation(source: Spot, target: Spot) -> bool:
     """Rename on a file system without hard links either (FAT and the like): reserve the name, then replace it."""
+    folder, name = target
     try:
-        close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder))
     except FileExistsError:
         return False
     try:
-        os.replace(source, target)
+        os.replace(source[1], name, src_dir_fd=source[0], dst_dir_fd=folder)
     except OSError:
-        os.unlink(target)  # an empty file must not look like a finished one
+        with suppress(OSError):
+            found = found_at(target)
+            # An empty file must not look like a finished one.
+            if found is not None and stat.S_ISREG(found.st_mode) and not found.st_size:
+                os.unlink(name, dir_fd=folder)
         raise
     return True
 

@@ -1,39 +1,47 @@
-"""What runs that were cut off have left beside a final path, and whether the file there is whole."""
+"""What runs that were cut off have left beside a final name, and whether the file there is whole."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import stat
+import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from downloader import files, resume, spans
-from downloader.files import translated
-from downloader.statefile import ASIDE, PART, STATE, is_at, move_aside, read_state
+from downloader.files import found_at, is_at, translated
+from downloader.statefile import ASIDE, PART, STATE, beside, move_aside, read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from downloader.files import Spot
+    from downloader.folders import Folders
+    from downloader.resume import State
 
 MOST_READ = 10_000
 """Entries of a folder that are read at most to know what is there: a few milliseconds and 1 MB."""
 
+_UTF_8 = sys.getfilesystemencoding() == "utf-8"
+
 
 class Listing:
-    """What lies in ``folder`` as a run begins: files, and states beside them, so perhaps parts to be continued.
+    """What lies in the output folder as a run begins: files, and states beside them, so perhaps parts to be continued.
 
     Asking the file system for each of many names costs more than reading the folder once, if it is not too large.
     What another run leaves later is not seen: its part is begun again, at worst.
     """
 
-    def __init__(self, folder: str, *, most: int = MOST_READ) -> None:
-        self._folder = folder
+    def __init__(self, folders: Folders, *, most: int = MOST_READ) -> None:
+        self._folders = folders
         self._names: set[str] | None = set()
         try:
-            with os.scandir(folder or ".") as entries:
-                for number, entry in enumerate(entries):
-                    if number >= most:
-                        self._names = None
-                        break
-                    self._names.add(entry.name)
-        except FileNotFoundError:
-            pass
+            for number, name in enumerate(_names_in(folders)):
+                if number >= most:
+                    self._names = None
+                    break
+                self._names.add(name)
         except OSError:  # it can be written to perhaps, if not read
             self._names = None
 
@@ -42,10 +50,11 @@ class Listing:
         return self._names is None or name in self._names or "/" in name
 
     def has_state(self, name: str) -> bool:
-        """Tell whether there is, or may be, a state beside ``name``."""
-        if self._names is None or "/" in name:
-            return os.access(os.path.join(self._folder, name + STATE), os.F_OK)
-        return name + STATE in self._names
+        """Tell whether there is, or may be, a state beside ``name``. Raises as `folders.Folders`."""
+        if self._names is not None and "/" not in name:
+            return name + STATE in self._names
+        place = self._folders.find(name + STATE)
+        return place is not None and os.access(place[1], os.F_OK, dir_fd=place[0].fd)
 
     def discard_state(self, name: str) -> None:
         """Take note that ``name`` has no state any more."""
@@ -58,61 +67,79 @@ class Listing:
             self._names.add(name + STATE)
 
 
-def whole(final: str, *, boot: str) -> bool:
-    """Tell whether the existing file ``final`` is as whole as its writer meant it to be.
+def _names_in(folders: Folders) -> Iterator[str]:
+    root = folders.root()
+    if root is None:
+        return
+    fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root.fd)
+    try:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                yield entry.name if _UTF_8 else os.fsencode(entry.name).decode("utf-8", "surrogateescape")
+    finally:
+        files.close(fd)
+
+
+def whole(folders: Folders, name: str, *, boot: str) -> bool:
+    """Tell whether the existing file ``name`` is as whole as its writer meant it to be.
 
     A run that was cut off while it wrote leaves its part, which goes if another has published the file since. One that
-    was cut off while it published leaves its state. What the machine's crash may have emptied or cut
-    short is taken back into its part, to be downloaded again; ``boot`` is the boot the machine runs in.
+    was cut off while it published leaves its state. What the machine's crash may have emptied or cut short is taken
+    back into its part, to be downloaded again; ``boot`` is the boot the machine runs in. Raises as `files.translate`.
     """
-    with translated(final):
+    place = folders.find(name)
+    if place is None:
+        return True
+    final = place[0].fd, place[1]
+    with translated(folders.path(name), final[0]):
         data = read_state(final)
         state = None if data is None else resume.parse(data)
-        if state is None:
-            return True
-        found, part = os.lstat(final), _lstat(final + PART)
-        if not stat.S_ISREG(found.st_mode):
-            return True
-        if not state.published:
-            ours = part is not None and part.st_ino == state.inode and part.st_mtime_ns <= found.st_ctime_ns
-            if ours and found.st_size >= spans.covered(state.done):
-                _discard_outdated(final)
-            return True
-        if found.st_ino != state.inode:
-            # An empty file may be the name that was reserved for the part (`files.rename_noreplace`).
-            reserved = not found.st_size and part is not None and part.st_ino == state.inode and part.st_size > 0
-            if reserved:
-                files.unlink(final)
-            elif part is None:  # what it tells of was published under another name
-                files.unlink(final + STATE)
-            return not reserved
-        if part is not None and os.path.samestat(found, part):  # linked, and not yet unlinked
-            files.unlink(final + PART)
-        complete = found.st_size >= spans.covered(state.done)
-        if complete and (state.synced or state.boot == boot):
-            files.unlink(final + STATE)
-            return True
-        if part is not None and not os.path.samestat(found, part):
-            move_aside(final + PART, final + PART + ASIDE)
-        files.rename_noreplace(final, final + PART)
-        return False
+        return state is None or _is_whole(final, state, boot)
 
 
-def _lstat(path: str) -> os.stat_result | None:
-    try:
-        return os.lstat(path)
-    except FileNotFoundError:
-        return None
+def _is_whole(final: Spot, state: State, boot: str) -> bool:
+    part_spot, state_spot = beside(final, PART), beside(final, STATE)
+    found, part = found_at(final), found_at(part_spot)
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return True
+    if not state.published:
+        ours = part is not None and part.st_ino == state.inode and part.st_mtime_ns <= found.st_ctime_ns
+        if ours and found.st_size >= spans.covered(state.done):
+            _discard_outdated(part_spot, state_spot)
+        return True
+    if found.st_ino != state.inode:
+        # An empty file may be the name that was reserved for the part (`files.rename_noreplace`).
+        reserved = not found.st_size and part is not None and part.st_ino == state.inode and part.st_size > 0
+        if reserved:
+            _remove(final)
+        elif part is None:  # what it tells of was published under another name
+            _remove(state_spot)
+        return not reserved
+    linked = part is not None and os.path.samestat(found, part)
+    if linked:  # and not yet unlinked
+        _remove(part_spot)
+    if found.st_size >= spans.covered(state.done) and (state.synced or state.boot == boot):
+        _remove(state_spot)
+        return True
+    if part is not None and not linked:
+        move_aside(part_spot, beside(final, PART + ASIDE))
+    files.rename_noreplace(final, part_spot)
+    return False
 
 
-def _discard_outdated(final: str) -> None:
-    """Remove the part beside ``final`` and its state, unless somebody writes to it. Raises OSError."""
-    fd = os.open(final + PART, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+def _remove(spot: Spot) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(spot[1], dir_fd=spot[0])
+
+
+def _discard_outdated(part: Spot, state: Spot) -> None:
+    """Remove a part beside its file and its state, unless somebody writes to it. Raises OSError."""
+    fd = os.open(part[1], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=part[0])
     try:
         with suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if is_at(fd, final + PART):
-                files.unlink(final + PART)
-                files.unlink(final + STATE)
+            if is_at(fd, part):
+                _remove(part)
+                _remove(state)
     finally:
         files.close(fd)

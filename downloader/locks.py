@@ -25,15 +25,22 @@ from typing import TYPE_CHECKING, Final
 
 from gevent import monkey
 
+from downloader import files
+from downloader.errors import GdlError
+from downloader.files import close
 from downloader.hashes import blake2b
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from downloader.disk import Folder
+    from downloader.files import Spot
+    from downloader.folders import Folders
+
 LOCK_FILE: Final = ".gdl.lock"
+_NAME: Final = LOCK_FILE.encode()
 
 # Unpatched: the hub must not be entered here, as the others would find the work half done.
-_close = monkey.get_original("os", "close")
 _sleep = monkey.get_original("time", "sleep")
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
 
@@ -47,9 +54,9 @@ _LOCKF: Final = {
 }
 
 # Not blocking matters only where somebody has put a named pipe in the file's place.
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _PRESENCE: Final = 0
-_TRIES: Final = 250
+_TRIES: Final = 40
 """Most times the file is opened anew because it is just being removed; a millisecond passes between most of them."""
 
 NO_LOCKS: Final = "the output folder has no file locks: two gdl must not work on that folder at the same time"
@@ -60,7 +67,7 @@ _NOT_OURS: Final = frozenset({errno.EEXIST, errno.ELOOP, errno.EMLINK, errno.EIS
 
 
 class NameLocks:
-    """The names that one run is downloading, locked in its output ``folder`` against all other runs.
+    """The names that one run is downloading, locked in its output folder against all other runs.
 
     Take a name before its request with ``make=False``, so that no folder is made for what may fail, and again with
     ``make=True`` when its body has come: where the folder was there the first time, the second costs nothing. Look for
@@ -70,10 +77,10 @@ class NameLocks:
     ``warn`` is told, once, where names cannot be locked though files could be written.
     """
 
-    __slots__ = ("_file", "_folder", "_held", "_wanted", "_warn", "_warned")
+    __slots__ = ("_file", "_folders", "_held", "_wanted", "_warn", "_warned")
 
-    def __init__(self, folder: str, *, warn: Callable[[str], None]) -> None:
-        self._folder = folder or "."
+    def __init__(self, folders: Folders, *, warn: Callable[[str], None]) -> None:
+        self._folders = folders
         self._warn = warn
         self._warned = False
         self._file: _LockFile | None = None
@@ -124,8 +131,11 @@ class NameLocks:
         """
         for key in (*self._held, *self._wanted):
             self.drop(key)
-        if self._file is None and os.path.lexists(os.path.join(self._folder, LOCK_FILE)):
-            self._enter(make=False)
+        root = self._folders.root() if self._file is None else None
+        if root is not None:
+            with suppress(OSError):
+                if files.found_at((root.fd, _NAME)) is not None:
+                    self._enter(make=False)
         file, self._file = self._file, None
         if file is not None:
             file.leave()
@@ -135,14 +145,15 @@ class NameLocks:
         if self._warned:
             return None
         try:
-            self._file = _open(self._folder)
-        except FileNotFoundError:
             if make:
-                with suppress(OSError):  # the download itself will say it
-                    os.makedirs(self._folder, exist_ok=True)
-                    return self._enter(make=False)
+                self._file = self._folders.create(LOCK_FILE, "", lambda folder, _: _open(folder))
+            elif (root := self._folders.root()) is not None:
+                self._file = _open(root)
         except OSError as error:
             self._explain(error)
+        except GdlError as error:  # the download itself will say it
+            if isinstance(error.__cause__, OSError):
+                self._explain(error.__cause__)
         if self._file is not None:
             # What was taken before the folder was there is in flight now.
             wanted, self._wanted = self._wanted, set()
@@ -151,15 +162,18 @@ class NameLocks:
         return self._file
 
     def _explain(self, error: OSError) -> None:
-        problem = complaint(error.errno or 0, self._folder, writable=os.access(self._folder, os.W_OK | os.X_OK))
+        path = self._folders.path(LOCK_FILE)
+        problem = complaint(error.errno or 0, path, writable=self._folders.is_writable())
         if problem is not None and not self._warned:
             self._warned = True
             self._warn(problem)
 
 
-def complaint(code: int, folder: str, *, writable: bool) -> str | None:
-    """Return what to tell of error number ``code`` from locking in ``folder``; None where downloads will fail of it."""
-    path = os.path.join(folder, LOCK_FILE)
+def complaint(code: int, path: str, *, writable: bool) -> str | None:
+    """Return what to tell of error number ``code`` from locking ``path``; None where downloads will fail of it.
+
+    ``writable`` tells whether its folder is.
+    """
     if code in UNSUPPORTED:
         return NO_LOCKS
     if code in _NOT_OURS:
@@ -172,13 +186,18 @@ def complaint(code: int, folder: str, *, writable: bool) -> str | None:
 
 
 class _LockFile:
-    """The open lock file of ``folder``. Its user counts itself in ``users``, and leaves once."""
+    """The open lock file in ``folder``. Its user counts itself in ``users``, and leaves once."""
 
-    __slots__ = ("_fd", "_folder", "_locked", "users")
+    __slots__ = ("_fd", "_identity", "_locked", "_spot", "users")
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._fd = _open_present(os.path.join(folder, LOCK_FILE))
+    def __init__(self, folder: Folder) -> None:
+        self._identity = folder.identity
+        self._spot = os.dup(folder.fd), _NAME  # of its own, as the folder may be removed, and another made
+        try:
+            self._fd = _open_present(self._spot)
+        except BaseException:
+            close(self._spot[0])
+            raise
         self._locked: set[int] = set()
         self.users = 1
 
@@ -203,72 +222,86 @@ class _LockFile:
             self.users -= 1
             if self.users:
                 return
-            _shared.pop(self._folder, None)
-            path = os.path.join(self._folder, LOCK_FILE)
+            _shared.pop(self._identity, None)
             try:
                 _lock(self._fd, fcntl.F_UNLCK, _PRESENCE)
-                if _lock(self._fd, fcntl.F_WRLCK, _PRESENCE) and _is_at(path, os.fstat(self._fd)):
-                    os.unlink(path)
+                if _lock(self._fd, fcntl.F_WRLCK, _PRESENCE) and _is_at(self._spot, os.fstat(self._fd)):
+                    _unlink(self._spot)
             except OSError:
                 pass  # an empty file stays; the next user removes it
             finally:
-                _close(self._fd)
+                close(self._fd)
+                close(self._spot[0])
 
 
 # Where locks belong to the process, closing any descriptor of the file drops them all: its users share one.
-_shared: dict[str, _LockFile] = {}
+_shared: dict[tuple[int, int], _LockFile] = {}
 _guard = _allocate_lock()
 
 
-def _open(folder: str) -> _LockFile:
+def _open(folder: Folder) -> _LockFile:
     """Open the lock file of ``folder``. Raises OSError where there is none to be had."""
     if _OFD is not None:
         return _LockFile(folder)
-    folder = os.path.realpath(folder)
     with _guard:
-        file = _shared.get(folder)
+        file = _shared.get(folder.identity)
         if file is None:
-            file = _shared[folder] = _LockFile(folder)
+            file = _shared[folder.identity] = _LockFile(folder)
         else:
             file.users += 1
         return file
 
 
-def _open_present(path: str) -> int:
-    """Return a descriptor of the file at ``path`` that holds the shared lock on its presence byte."""
+def _open_present(spot: Spot) -> int:
+    """Return a descriptor of the file at ``spot`` that holds the shared lock on its presence byte."""
     for tries in range(_TRIES):
-        fd = os.open(path, _FLAGS, 0o666)
+        fd, made = _open_or_make(spot)
         try:
-            if _is_present(fd, path):
+            if fd >= 0 and _is_present(fd, spot, made=made):
                 return fd
         except BaseException:
-            _close(fd)
+            close(fd)
             raise
-        _close(fd)
+        close(fd)
         if tries > 2:
             _sleep(0.001)
-    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
-def _is_present(fd: int, path: str) -> bool:
+def _open_or_make(spot: Spot) -> tuple[int, bool]:
+    """Return a descriptor of the file, -1 where it was just removed, and whether it was made. Raises OSError."""
+    folder, name = spot
+    try:
+        return os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder), True
+    except FileExistsError:
+        pass
+    try:
+        return os.open(name, _FLAGS, dir_fd=folder), False
+    except FileNotFoundError:
+        return -1, False
+
+
+def _is_present(fd: int, spot: Spot, *, made: bool) -> bool:
     """Lock the presence byte; False where the file is being removed or was."""
     found = os.fstat(fd)
     # A file of ours is empty and has one name: anything else was planted, or is somebody's own.
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    if not made and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     try:
-        return _lock(fd, fcntl.F_RDLCK, _PRESENCE) and _is_at(path, found)
+        return _lock(fd, fcntl.F_RDLCK, _PRESENCE) and _is_at(spot, found)
     except OSError as error:
-        if error.errno in UNSUPPORTED and _is_at(path, found):
-            os.unlink(path)  # of use to nobody here
+        if error.errno in UNSUPPORTED and _is_at(spot, found):
+            _unlink(spot)  # of use to nobody here
         raise
 
 
-def _is_at(path: str, found: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), found)
-    except FileNotFoundError:
-        return False
+def _unlink(spot: Spot) -> None:
+    os.unlink(spot[1], dir_fd=spot[0])
+
+
+def _is_at(spot: Spot, found: os.stat_result) -> bool:
+    there = files.found_at(spot)
+    return there is not None and os.path.samestat(there, found)
 
 
 def _offset(key: str) -> int:

@@ -1,8 +1,7 @@
 """Where bytes wait until all is checked: ``NAME.part`` with its lock and its state, or a file without a name.
 
-A part is opened under an exclusive lock that dies with its process. It never lies there without ``NAME.part.json``,
-which says what its bytes are; so one that does is another program's, and is moved aside. The state is written over
-in place: that needs no room on a full disk, and is far smaller than a page, so that a kill cannot tear it.
+A part is opened under an exclusive lock that dies with its process (`takeover`). It never lies there without
+``NAME.part.json``, which says what its bytes are (`statefile`).
 
 States of a part, and what a kill at any moment leaves::
 
@@ -13,123 +12,98 @@ States of a part, and what a kill at any moment leaves::
                        write, save, write, save ... ──▶ publish: marked published ──▶ renamed ──▶ state removed
                                                    └──▶ leave: kept where it can be continued, else removed
 
-A file that needs no continuing is written without a name (O_TMPFILE) and linked to its final path at the end:
+A file that needs no continuing is written without a name (O_TMPFILE) and linked to its final name at the end:
 cheaper, and nothing is left whatever happens. Where the file system has no such files, it is a part.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from downloader import files, resume
+from downloader import files
 from downloader.errors import FileLost, GdlError
-from downloader.files import translate, translated
-from downloader.locks import NO_LOCKS, UNSUPPORTED
-from downloader.statefile import ASIDE, PART, STATE, create_state, is_at, move_aside, ours_alone, read_state, tail
+from downloader.files import is_at, translate, translated
+from downloader.statefile import PART, STATE, StateFile, beside, create_state, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from downloader.files import Spot
+    from downloader.folders import Folders
     from downloader.resume import State
+
+T = TypeVar("T")
 
 SAVE_EVERY: Final = 2 * 1024 * 1024
 """New bytes after which the state is saved: what a kill may cost, give or take what is on its way."""
-
-_PAD: Final = 1024
-# Not blocking matters only where somebody has put a named pipe in the part's place.
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-
-
-class InProgress(Exception):
-    """Another gdl is writing this part right now."""
 
 
 class Part:
     """One open file that waits to be published, locked for this process where it has a name.
 
     Made by `open_part` and `open_nameless`. Its methods raise `errors.StopRun`, `errors.NameRefused` or
-    `errors.FileLost` as `files.translate` says.
+    `errors.FileLost` as `files.translate` says, and `errors.NameRefused` where its folder leads out by now.
     """
 
-    __slots__ = ("_fd", "_lost", "_named", "_padded", "_state_fd", "_unsaved", "final", "moved_aside", "path", "state")
+    __slots__ = (
+        "_beside",
+        "_fd",
+        "_folders",
+        "_lost",
+        "_named",
+        "_unsaved",
+        "moved_aside",
+        "name",
+        "path",
+        "state",
+    )
 
-    def __init__(self, final: str, fd: int, *, path: str | None = None) -> None:
-        self.final = final
-        """The path it was opened for."""
-        self.path = path
-        """Its own path; None for one without a name."""
+    def __init__(self, folders: Folders, name: str, fd: int, *, nameless: bool = False) -> None:
+        self.name = name
+        """The final name it was opened for."""
+        self.path = None if nameless else folders.path(name) + PART
+        """Its own path, for people; None for one without a name."""
         self.state: State | None = None
         """What its bytes are, where that is known; `save` keeps it."""
         self.moved_aside: str | None = None
         """Where another program's file went that lay in its place."""
+        self._folders = folders
         self._fd = fd
-        self._state_fd = -1
+        self._beside = None if nameless else StateFile(folders, name)
         self._lost = False
         self._named = False
-        self._padded = 0
         self._unsaved = 0
 
-    def lock(self, warn: Callable[[str], None]) -> bool:
-        """Lock the part; False where its writer has published it meanwhile: its path is another file's, or none.
+    @property
+    def shown(self) -> str:
+        """What to call it."""
+        return self.path or self._folders.path(self.name)
 
-        Raises `InProgress` and OSError.
-        """
-        assert self.path is not None
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InProgress(self.path) from None
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-            warn(NO_LOCKS)
-        opened = os.fstat(self._fd)
-        try:
-            found = os.lstat(self.path)
-        except FileNotFoundError:
-            return False
-        if not os.path.samestat(found, opened):
-            return False
-        if not ours_alone(opened):
-            # Its other name must not be emptied.
-            os.unlink(self.path)
-            return False
-        return True
+    def _final(self) -> Spot:
+        """Return where its final name is or will be, while nobody else gets a turn."""
+        place = self._folders.find(self.name)
+        if place is None:
+            raise FileLost(f"{self.shown}, or its folder, was removed while it was written")
+        return place[0].fd, place[1]
 
-    def identify(self) -> str | None:
-        """Find out what the locked part is; return where it went if it was another program's. Raises OSError."""
-        assert self.path is not None
-        found = os.fstat(self._fd)
-        data = read_state(self.final)
-        if data is not None and not resume.is_state(data):
-            move_aside(self.final + STATE, self.final + ".json" + ASIDE)
-            data = None
-        if data is None:
-            return move_aside(self.path, self.path + ASIDE) if found.st_size else None
-        state = resume.parse(data)
-        if state is None:
-            return None
-        known = state.tail == tail(self._fd, state.done)
-        if state.inode == found.st_ino:
-            self.state = state if known and state.fits(found.st_size) else None
-        elif state.inode and found.st_size and not (known and state.done):  # not even a copy of ours
-            return move_aside(self.path, self.path + ASIDE)
-        return None
+    def _is_in_place(self) -> bool:
+        try:
+            return self.path is not None and is_at(self._fd, beside(self._final(), PART))
+        except GdlError:  # not even its folder is
+            return False
 
     def begin(self, state: State) -> None:
         """Forget what is there and start a file of which ``state`` tells."""
         vouched = self.state is not None and self.state.synced
         self.state = state
-        if self.path is None:  # it is empty, and no other run will ever see it
+        if self._beside is None:  # it is empty, and no other run will ever see it
             return
-        with translated(self.path):
+        with translated(self.shown):
             state.inode = os.fstat(self._fd).st_ino
             self.save()
             if vouched:  # or a power cut could bring the old state back, for the new bytes
-                os.fsync(self._state_fd)
+                self._beside.sync()
             os.ftruncate(self._fd, 0)
 
     def go_on(self, boot: str) -> None:
@@ -143,7 +117,7 @@ class Part:
         try:
             size = files.write(self._fd, chunks, offset)
         except OSError as error:
-            raise translate(error, self.path or self.final) from error
+            raise translate(error, self.shown) from error
         self._unsaved += size
         return size
 
@@ -154,44 +128,33 @@ class Part:
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes at ``offset``."""
-        with translated(self.path or self.final):
+        with translated(self.shown):
             return os.pread(self._fd, size, offset)
 
     def save(self) -> None:
         """Write the state beside the part, so that a later run knows what its bytes are."""
-        if self.path is None or self.state is None or self._fd < 0:
+        if self._beside is None or self.state is None or self._fd < 0:
             return
         self._unsaved = 0
-        path = self.final + STATE
-        with translated(self.path):
+        with translated(self.shown):
             self.state.tail = tail(self._fd, self.state.done)
-        data = self.state.dump()
-        # Never shorter than before: the rest of a longer one would stay behind it.
-        self._padded = max(self._padded, -(-len(data) // _PAD) * _PAD)
-        try:
-            if self._state_fd >= 0 and not os.fstat(self._state_fd).st_nlink:  # somebody has removed it
-                files.close(self._state_fd)
-                self._state_fd = -1
-            if self._state_fd < 0:
-                self._state_fd = os.open(path, _FLAGS, 0o666)
-                found = os.fstat(self._state_fd)
-                if not ours_alone(found):
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-                self._padded = max(self._padded, found.st_size)
-            files.write(self._state_fd, [data.ljust(self._padded)], 0)
-        except OSError as error:
-            raise translate(error, path) from error
+        self._beside.write(self.state.dump())
 
-    def duplicate(self) -> int:
-        """Return a descriptor of its own for the file, to be read in another thread and closed by the caller."""
-        with translated(self.path or self.final):
-            return os.dup(self._fd)
+    def in_thread(self, function: Callable[[int], T]) -> T:
+        """Call ``function`` with a descriptor of the file in another thread; blocks the calling greenlet only."""
+        with translated(self.shown):
+            return files.in_thread(function, os.dup(self._fd))
 
     @property
     def occupied(self) -> int:
         """Bytes it takes on the disk, which are free again where it is begun anew."""
-        with translated(self.path or self.final):
+        with translated(self.shown):
             return os.fstat(self._fd).st_blocks * 512
+
+    @property
+    def room(self) -> int | None:
+        """Bytes that are free where it is; None where nobody can tell."""
+        return files.free(self._fd)
 
     def sync(self) -> None:
         """Wait until the disk has every byte written so far; blocks the calling greenlet only."""
@@ -199,68 +162,61 @@ class Part:
             files.sync(self._fd)
         except OSError as error:
             self._lost = True  # the system tells of it once: a second call would say that all is well
-            raise translate(error, self.path or self.final) from error
+            raise translate(error, self.shown) from error
 
-    def publish(self, final: str, *, replace: bool = False, fsync: bool = False) -> bool:
-        """Give the file its ``final`` path in one step; False, and nothing done, where that exists already.
+    def publish(self, final: str, *, replace: bool = False, fsync: bool = False) -> bool | None:
+        """Give the file its ``final`` name in one step; False, and nothing done, where that exists already.
 
-        With ``replace`` an existing file is replaced. With ``fsync`` the disk has the bytes before and the name
-        after. The part stays open until then, and so stays locked.
+        None where a file without a name cannot be given one here. With ``replace`` an existing file is replaced. With
+        ``fsync`` the disk has the bytes before and the name after. The part stays open until then, and so stays locked.
         """
         if fsync:
             self.sync()
-        if self.path is not None and not is_at(self._fd, self.path):
-            raise FileLost(f"{self.path} was replaced or removed by another program while it was written")
-        if self.state is not None and self.path is not None:
+        if self.path is not None and self.state is not None:
             self.state.published, self.state.synced = True, fsync
             self.save()
-        beside = final + STATE if self._save_beside(final) else None
+        own = None if self.path is None else self._folders.find(self.name)
+        folder, name = self._folders.make(final)
+        target = folder.fd, name
         try:
-            done = self._link(final) if self.path is None else self._rename(self.path, final, replace=replace)
+            if self.path is None:
+                done = files.link_nameless(self._fd, target)
+            else:
+                source = (-1, b"") if own is None else beside((own[0].fd, own[1]), PART)
+                if not is_at(self._fd, source):
+                    raise FileLost(f"{self.path} was replaced or removed by another program while it was written")
+                done = self._rename(source, target, final, replace=replace)
+            if not done:
+                return done
+            self._named = True
+            if fsync:
+                files.sync_folder(folder.fd)
         except OSError as error:
-            raise translate(error, final) from error
-        finally:
-            if beside is not None:
-                files.unlink(beside)
-        if not done:
-            return False
-        self._named = True
-        if self.path is not None:
-            self._remove_state()
-        if fsync:
-            with translated(final):
-                files.sync_folder(os.path.dirname(final))
+            raise translate(error, self._folders.path(final), target[0]) from error
+        # A link may have left it under both names: then the state tells the next run of it.
+        if self._beside is not None and not self._is_in_place():
+            self._beside.remove()
         self.release()
         return True
 
-    def _save_beside(self, final: str) -> bool:
-        """Save the state beside another final path than the part's own, where it is to be found after a crash."""
-        if self.state is None or self.path is None or final == self.final:
-            return False
+    def _rename(self, source: Spot, target: Spot, final: str, *, replace: bool) -> bool:
+        # A crash may find the part under another name than its own: its state is there, too.
+        saved = final != self.name and self.state is not None and _create_state(target, self.state)
         try:
-            return create_state(final, self.state.dump())
-        except OSError:  # a full disk has room for a rename; what is really wrong that will tell
-            return False
-
-    def _link(self, final: str) -> bool:
-        linked = files.link_nameless(self._fd, final)
-        if linked is None:
-            raise Unlinkable(final)
-        return linked
-
-    @staticmethod
-    def _rename(path: str, final: str, *, replace: bool) -> bool:
-        if replace:
-            os.replace(path, final)
-            return True
-        return files.rename_noreplace(path, final)
+            if replace:
+                os.replace(source[1], target[1], src_dir_fd=source[0], dst_dir_fd=target[0])
+                return True
+            return files.rename_noreplace(source, target)
+        finally:
+            if saved:
+                files.unlink(beside(target, STATE), self._folders.path(final) + STATE)
 
     @property
     def worth_keeping(self) -> bool:
         """Whether it is there for a later try to continue."""
         if self._fd < 0 or self._lost or self.state is None or not self.state.worth_keeping:
             return False
-        return self.path is not None and is_at(self._fd, self.path)
+        return self._is_in_place()
 
     def leave(self) -> bool:
         """End without publishing: keep the part if it can be continued, else remove it; tell which. Idempotent."""
@@ -288,62 +244,40 @@ class Part:
         if self._fd < 0:
             return
         try:
-            if self.path is not None:
-                in_place = not self._named and is_at(self._fd, self.path)
-                if in_place:  # first, as a part without a state would be taken for another program's
-                    files.unlink(self.path)
-                self._remove_state(sure=in_place)
+            in_place = not self._named and self._is_in_place()
+            if in_place:  # first, as a part without a state would be taken for another program's
+                files.unlink(beside(self._final(), PART), self.shown)
+            if self._beside is not None:
+                self._beside.remove(sure=in_place)
         finally:
             self.release()
-
-    def _remove_state(self, *, sure: bool = False) -> None:
-        """Remove the state, if it is ours: for ``sure``, or because it is the file that was written."""
-        path = self.final + STATE
-        if sure or (self._state_fd >= 0 and is_at(self._state_fd, path)):
-            files.unlink(path)
 
     def release(self) -> None:
         """Close the file as it is, and so unlock it. Idempotent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             files.close(fd)
-        fd, self._state_fd = self._state_fd, -1
-        if fd >= 0:
-            files.close(fd)
+        if self._beside is not None:
+            self._beside.close()
 
 
-class Unlinkable(Exception):
-    """A file without a name cannot be given one here."""
-
-
-def open_nameless(final: str) -> Part | None:
-    """Open a file without a name that may become ``final``; None where there are none. Raises like `open_part`."""
+def _create_state(final: Spot, state: State) -> bool:
     try:
-        fd = files.create_nameless(os.path.dirname(final) or ".")
-    except OSError as error:
-        raise translate(error, final) from error
-    return None if fd is None else Part(final, fd)
+        return create_state(final, state.dump())
+    except OSError:  # a full disk has room for a rename; what is really wrong that will tell
+        return False
 
 
-def open_part(final: str, *, warn: Callable[[str], None]) -> Part:
-    """Open and lock ``final + ".part"``, making folders as needed; ``state`` tells what an earlier run left there.
+def open_nameless(folders: Folders, name: str) -> Part | None:
+    """Open a file without a name that may become ``name``, making folders as needed; None where there are none.
 
-    ``warn`` is told of a file system without locks. Raises `InProgress` where another process holds the lock,
-    `errors.StopRun` where nothing can be written at all, `errors.NameRefused` where this name cannot be.
+    Raises as `Part`.
     """
-    path = final + PART
-    moved: str | None = None
-    with translated(path):
-        while True:
-            part = Part(final, files.create(path, _FLAGS), path=path)
-            try:
-                if part.lock(warn):
-                    aside = part.identify()
-                    if aside is None:
-                        part.moved_aside = moved
-                        return part
-                    moved = aside
-            except BaseException:
-                part.release()
-                raise
-            part.release()
+    folder, _ = folders.make(name)
+    if not folder.disk.nameless:
+        return None
+    try:
+        fd = files.create_nameless(folder.fd)
+    except OSError as error:
+        raise translate(error, folders.path(name), folder.fd) from error
+    return None if fd is None else Part(folders, name, fd, nameless=True)

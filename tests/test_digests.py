@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from downloader.digests import READ, Digests, digests_of
+from downloader.folders import Folders
 from downloader.items import Address, Checksum, Item
 from downloader.options import Options
-from downloader.partfile import Part, open_part
+from downloader.partfile import Part
 from downloader.resume import State
+from downloader.takeover import open_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +37,8 @@ def expected(body: bytes, algorithms: tuple[Algorithm, ...] = ALGORITHMS) -> tup
 
 @pytest.fixture
 def part(tmp_path: Path) -> Iterator[Part]:
-    part = open_part(str(tmp_path / "a"), warn=pytest.fail)
+    part = open_part(Folders(str(tmp_path)), "a", warn=pytest.fail)
+    assert isinstance(part, Part)
     part.begin(State("https://h/a"))
     yield part
     part.discard()

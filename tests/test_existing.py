@@ -13,8 +13,10 @@ from support import samples
 from support.cli import start_gdl
 from support.processes import wait_until
 
-from downloader.partfile import open_part
+from downloader.folders import Folders
+from downloader.partfile import Part
 from downloader.resume import State
+from downloader.takeover import open_part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -448,7 +450,8 @@ def test_very_long_names_are_cut_and_kept_apart(faults: f.FaultServer, gdl: RunG
 
 def cut_off(out: Path, name: str, url: str, body: bytes) -> None:
     """A large file as a machine that went down just after it was published leaves it: its name, and no bytes."""
-    part = open_part(str(out / name), warn=pytest.fail)
+    part = open_part(Folders(str(out)), name, warn=pytest.fail)
+    assert isinstance(part, Part)
     done = [(0, len(body))]
     part.begin(State(url, total=len(body), etag='"v1"', done=done, boot="an earlier one", published=True))
     part.write([body], 0)

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
@@ -38,6 +39,23 @@ def no_descriptor_leaks() -> Iterator[None]:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """A descriptor of ``folder``."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@pytest.fixture
+def fd(tmp_path: Path) -> Iterator[int]:
+    """A descriptor of the test's folder."""
+    with opened(tmp_path) as fd:
+        yield fd
 
 
 # Errors
@@ -72,9 +90,10 @@ def test_an_error_is_the_runs_where_other_files_would_fail_likewise(
 ) -> None:
     path = str(tmp_path / "a.jpg")
     error = OSError("no number") if number is None else OSError(number, os.strerror(number))
-    translated = files.translate(error, path)
-    assert type(translated) is kind
-    assert path in str(translated)
+    with opened(tmp_path) as folder:
+        for translated in (files.translate(error, path), files.translate(error, path, folder)):
+            assert type(translated) is kind
+            assert path in str(translated)
 
 
 def test_an_error_is_raised_from_the_systems_own(tmp_path: Path) -> None:
@@ -86,9 +105,12 @@ def test_an_error_is_raised_from_the_systems_own(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_stops_the_run(tmp_path: Path) -> None:
-    missing = files.translate(PermissionError(errno.EACCES, "no"), str(tmp_path / "nowhere" / "a.jpg"))
-    assert type(missing) is StopRun
-    assert str(tmp_path / "nowhere") in str(missing)
+    (tmp_path / "file").touch()  # in which not even root can make names
+    with opened(tmp_path / "file") as folder:
+        closed = files.translate(PermissionError(errno.EACCES, "no"), "pics/gone/a.jpg", folder)
+    assert type(closed) is StopRun
+    assert str(closed) == "cannot write to the folder pics/gone: Permission denied"
+    assert closed.folder == "pics/gone"
 
 
 def test_a_file_system_without_inodes_is_not_said_to_be_full_of_bytes(tmp_path: Path) -> None:
@@ -101,19 +123,36 @@ def test_a_file_system_without_inodes_is_not_said_to_be_full_of_bytes(tmp_path: 
     try:
         (mount / "a").touch()
         (mount / "b").touch()
-        with pytest.raises(StopRun, match="inodes"), files.translated(str(mount / "c")):
-            files.create(str(mount / "c"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
+        with opened(mount) as folder, pytest.raises(StopRun, match="inodes"), files.translated("c", folder):
+            os.open("c", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, dir_fd=folder)
     finally:
         subprocess.run(["umount", "-l", mount], check=True)
 
 
-def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+def test_removing_what_is_not_there_is_no_error(tmp_path: Path, fd: int) -> None:
     (tmp_path / "a").touch()
-    files.unlink(str(tmp_path / "a"))
-    files.unlink(str(tmp_path / "a"))
+    files.unlink((fd, b"a"), "pics/a")
+    assert names(tmp_path) == []
+    files.unlink((fd, b"a"), "pics/a")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(GdlError):
-        files.unlink(str(tmp_path / "folder"))
+    with pytest.raises(GdlError, match="pics/folder"):
+        files.unlink((fd, b"folder"), "pics/folder")
+
+
+def test_what_is_at_a_spot_is_told_by_the_file_not_by_its_name(tmp_path: Path, fd: int) -> None:
+    (tmp_path / "a").touch()
+    (tmp_path / "link").symlink_to("a")
+    with (tmp_path / "a").open("rb") as file:
+        assert files.is_at(file.fileno(), (fd, b"a"))
+        assert not files.is_at(file.fileno(), (fd, b"link"))
+        assert not files.is_at(file.fileno(), (fd, b"nothing"))
+        (tmp_path / "b").touch()
+        (tmp_path / "b").rename(tmp_path / "a")
+        assert not files.is_at(file.fileno(), (fd, b"a"))
+    assert files.found_at((fd, b"nothing")) is None
+    found = files.found_at((fd, b"link"))
+    assert found is not None
+    assert stat.S_ISLNK(found.st_mode)
 
 
 # Writing
@@ -153,61 +192,126 @@ except OSError as error:
     assert (tmp_path / "a").read_bytes() == b"1234567890"
 
 
-def test_a_folder_is_made_for_a_file_and_for_one_without_a_name(tmp_path: Path) -> None:
-    os.close(files.create(str(tmp_path / "x" / "y" / "a"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC))
-    assert names(tmp_path / "x" / "y") == ["a"]
-    fd = files.create_nameless(str(tmp_path / "z" / "z"))
-    assert (tmp_path / "z" / "z").is_dir()
-    if fd is not None:
-        os.close(fd)
-    with pytest.raises(FileExistsError if fd is None else NotADirectoryError):
-        files.create_nameless(str(tmp_path / "x" / "y" / "a"))
-
-
 # Names that are taken
 
 
-@pytest.fixture(params=["renameat2", "link", "reservation"])
+def refuse(number: int) -> Callable[..., None]:
+    def call(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+# How file systems refuse what they cannot do: FAT, FUSE, rclone's mounts, NFS (524 is its ENOTSUPP), Android, AppArmor.
+REFUSALS = (errno.EPERM, errno.EIO, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, 524)
+WAYS = ["renameat2", "link", "reservation", "without os.link"]
+
+
+@pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How a file is renamed without replacing, on systems and file systems that can do less and less."""
     way: str = request.param
     if way != "renameat2":
         monkeypatch.setattr(files, "_renameat2", lambda: None)
+    if way == "reservation":
+        monkeypatch.setattr(files, "_link", refuse(errno.EPERM))
+    elif way == "without os.link":
+        monkeypatch.setattr(files, "_link", None)
     return way
 
 
-def rename(way: str, source: Path, target: Path) -> bool:
-    function = files._rename_reserved if way == "reservation" else files.rename_noreplace
-    return function(str(source), str(target))
-
-
-def test_renaming_takes_a_free_name_and_no_other(way: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("way")
+def test_renaming_takes_a_free_name_and_no_other(tmp_path: Path, fd: int) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "link").symlink_to("a")
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "folder").mkdir()
-    for taken in ("b", "link", "dangling", "folder"):
-        assert rename(way, tmp_path / "a", tmp_path / taken) is False
-    assert rename(way, tmp_path / "a", tmp_path / "free") is True
+    for taken in (b"b", b"link", b"dangling", b"folder"):
+        assert files.rename_noreplace((fd, b"a"), (fd, taken)) is False
+    assert files.rename_noreplace((fd, b"a"), (fd, b"free")) is True
     assert (tmp_path / "free").read_bytes() == b"a"
     assert (tmp_path / "b").read_bytes() == b"b"
     assert names(tmp_path) == ["b", "c", "dangling", "folder", "free", "link"]
 
 
-def test_renaming_what_is_not_there_takes_no_name(way: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("way")
+def test_renaming_goes_from_folder_to_folder(tmp_path: Path, fd: int) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "sub").mkdir()
+    with opened(tmp_path / "sub") as other:
+        assert files.rename_noreplace((fd, b"a"), (other, b"b")) is True
+    assert names(tmp_path) == ["sub"]
+    assert (tmp_path / "sub/b").read_bytes() == b"a"
+
+
+@pytest.mark.usefixtures("way")
+def test_renaming_what_is_not_there_takes_no_name(tmp_path: Path, fd: int) -> None:
     with pytest.raises(FileNotFoundError):
-        rename(way, tmp_path / "a", tmp_path / "b")
-    with pytest.raises(FileNotFoundError):
-        rename(way, tmp_path / "a", tmp_path / "nowhere" / "b")
+        files.rename_noreplace((fd, b"nothing"), (fd, b"a"))
     assert names(tmp_path) == []
 
 
-def test_renaming_a_file_with_a_name_that_is_too_long_says_so(way: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("way")
+def test_renaming_to_a_name_that_is_too_long_says_so(tmp_path: Path, fd: int) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(OSError, match=os.strerror(errno.ENAMETOOLONG)):
-        rename(way, tmp_path / "a", tmp_path / ("n" * 300))
+        files.rename_noreplace((fd, b"a"), (fd, b"n" * 300))
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("number", REFUSALS)
+def test_a_file_system_may_refuse_each_way_but_the_last_by_any_error(
+    tmp_path: Path, fd: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_renameat2", lambda: lambda *_: number)
+    (tmp_path / "a").write_bytes(b"a")
+    assert files.rename_noreplace((fd, b"a"), (fd, b"linked"))
+    monkeypatch.setattr(files, "_link", refuse(number))
+    (tmp_path / "mine").write_bytes(b"mine")
+    assert files.rename_noreplace((fd, b"linked"), (fd, b"mine")) is False
+    assert files.rename_noreplace((fd, b"linked"), (fd, b"reserved"))
+    assert (tmp_path / "reserved").read_bytes() == b"a"
+    assert names(tmp_path) == ["mine", "reserved"]
+    monkeypatch.setattr(os, "replace", refuse(number))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        files.rename_noreplace((fd, b"reserved"), (fd, b"last"))
+    assert names(tmp_path) == ["mine", "reserved"], "nothing is left of the last way"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT])
+def test_what_every_way_would_fail_of_is_told_at_once(
+    tmp_path: Path, fd: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_link", refuse(number))
+    for rename in (lambda *_: number, lambda *_: errno.EINVAL):
+        monkeypatch.setattr(files, "_renameat2", lambda rename=rename: rename)
+        (tmp_path / "a").write_bytes(b"a")
+        with pytest.raises(OSError, match=os.strerror(number)):
+            files.rename_noreplace((fd, b"a"), (fd, b"b"))
+        assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("source", ["stays", "goes"])
+def test_a_link_that_was_made_counts_whatever_is_said_of_it_and_of_its_source(
+    tmp_path: Path, fd: int, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = os.link, []
+
+    def twice(*args: Any, **options: Any) -> None:
+        asked.append(args)
+        real(*args, **options)
+        real(*args, **options)  # as NFS asks again where an answer was lost
+
+    monkeypatch.setattr(files, "_renameat2", lambda: None)
+    monkeypatch.setattr(files, "_link", twice)
+    (tmp_path / "a").write_bytes(b"a")
+    if source == "stays":
+        monkeypatch.setattr(os, "unlink", refuse(errno.EBUSY))
+    assert files.rename_noreplace((fd, b"a"), (fd, b"b")) is True
+    assert len(asked) == 1
+    assert names(tmp_path) == (["a", "b"] if source == "stays" else ["b"])
+    assert (tmp_path / "b").read_bytes() == b"a"
 
 
 NO_LINKS = """
@@ -227,8 +331,9 @@ except PermissionError:
     pass
 else:
     sys.exit("links work")
-assert files.rename_noreplace(folder + "/a", folder + "/new") is True
-assert files.rename_noreplace(folder + "/b", folder + "/new") is False
+fd = os.open(folder, os.O_RDONLY)
+assert files.rename_noreplace((fd, b"a"), (fd, b"new")) is True
+assert files.rename_noreplace((fd, b"b"), (fd, b"new")) is False
 """
 
 
@@ -253,39 +358,55 @@ def test_where_there_are_no_links_either_the_name_is_reserved_first() -> None:
         subprocess.run(["rm", "-rf", folder], check=True)
 
 
-def test_a_file_without_a_name_gets_one_that_is_free_and_no_other(tmp_path: Path) -> None:
-    fd = files.create_nameless(str(tmp_path))
-    if fd is None:
+@pytest.fixture
+def nameless(fd: int) -> Iterator[int]:
+    """A file without a name in the test's folder."""
+    made = files.create_nameless(fd)
+    if made is None:
         pytest.skip("this file system has no files without names")
-    try:
-        files.write(fd, [b"whole"], 0)
-        (tmp_path / "taken").write_bytes(b"mine")
-        (tmp_path / "dangling").symlink_to("nowhere")
-        assert names(tmp_path) == ["dangling", "taken"]
-        assert files.link_nameless(fd, str(tmp_path / "taken")) is False
-        assert files.link_nameless(fd, str(tmp_path / "dangling")) is False
-        assert files.link_nameless(fd, str(tmp_path / "free")) is True
-        with pytest.raises(OSError, match=os.strerror(errno.ENAMETOOLONG)):
-            files.link_nameless(fd, str(tmp_path / ("n" * 300)))
-    finally:
-        os.close(fd)
+    yield made
+    os.close(made)
+
+
+def test_a_file_without_a_name_gets_one_that_is_free_and_no_other(tmp_path: Path, fd: int, nameless: int) -> None:
+    files.write(nameless, [b"whole"], 0)
+    (tmp_path / "taken").write_bytes(b"mine")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert names(tmp_path) == ["dangling", "taken"]
+    assert files.link_nameless(nameless, (fd, b"taken")) is False
+    assert files.link_nameless(nameless, (fd, b"dangling")) is False
+    assert files.link_nameless(nameless, (fd, b"free")) is True
+    assert files.link_nameless(nameless, (fd, b"free")) is True, "it is there, whoever asks twice"
     assert (tmp_path / "free").read_bytes() == b"whole"
     assert (tmp_path / "taken").read_bytes() == b"mine"
     assert names(tmp_path) == ["dangling", "free", "taken"]
 
 
-def test_what_cannot_be_linked_says_so(tmp_path: Path) -> None:
-    fd = files.create_nameless(str(tmp_path))
-    if fd is None:
-        pytest.skip("this file system has no files without names")
-    try:
-        assert files.link_nameless(fd, str(tmp_path / "nowhere" / "a")) is None
-        elsewhere = f"/dev/shm/gdl-test-{uuid.uuid4().hex}"  # noqa: S108 another file system
-        if os.access("/dev/shm", os.W_OK) and os.stat("/dev/shm").st_dev != os.stat(tmp_path).st_dev:  # noqa: S108
-            assert files.link_nameless(fd, elsewhere) is None
-            assert not os.path.lexists(elsewhere)
-    finally:
-        os.close(fd)
+def test_what_cannot_be_linked_says_so(tmp_path: Path, fd: int, nameless: int) -> None:
+    assert files.link_nameless(nameless, (fd, b"n" * 300)) is None
+    (tmp_path / "gone").mkdir()
+    with opened(tmp_path / "gone") as gone:
+        (tmp_path / "gone").rmdir()
+        assert files.link_nameless(nameless, (gone, b"a")) is None
+    shared_memory = Path("/dev/shm")  # noqa: S108 another file system
+    if os.access(shared_memory, os.W_OK) and shared_memory.stat().st_dev != tmp_path.stat().st_dev:
+        name = f"gdl-test-{uuid.uuid4().hex}"
+        with opened(shared_memory) as elsewhere:
+            assert files.link_nameless(nameless, (elsewhere, name.encode())) is None
+        assert not (shared_memory / name).exists()
+
+
+@pytest.mark.parametrize("number", [*REFUSALS, errno.ENOENT])
+def test_links_to_files_without_names_may_be_refused_by_any_error(
+    fd: int, nameless: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_link", refuse(number))
+    assert files.link_nameless(nameless, (fd, b"a")) is None
+    monkeypatch.setattr(files, "_link", None)
+    assert files.link_nameless(nameless, (fd, b"a")) is None
+    monkeypatch.setattr(files, "_link", refuse(errno.EDQUOT))
+    with pytest.raises(OSError, match=os.strerror(errno.EDQUOT)):
+        files.link_nameless(nameless, (fd, b"a"))
 
 
 # Threads
@@ -359,11 +480,11 @@ def test_a_thread_goes_on_when_its_greenlet_is_killed_and_closes_its_descriptor(
 
 def test_a_thread_that_never_begins_leaves_no_descriptor(tmp_path: Path) -> None:
     called: list[int] = []
-    fd = descriptor()
+    fd, folder = descriptor(), os.open(tmp_path, os.O_RDONLY)
     before = os.listdir("/proc/self/fd")
     with busy_threads():
         waits: list[Callable[[], None]] = [lambda: files.in_thread(called.append, descriptor())] * 5
-        waits += [lambda: files.sync(fd), lambda: files.sync_folder(str(tmp_path))]
+        waits += [lambda: files.sync(fd), lambda: files.sync_folder(folder)]
         waiting = [gevent.spawn(wait) for wait in waits]
         gevent.sleep(0)
         assert len(os.listdir("/proc/self/fd")) > len(before) + len(waiting)
@@ -371,50 +492,48 @@ def test_a_thread_that_never_begins_leaves_no_descriptor(tmp_path: Path) -> None
     assert called == []
     assert os.listdir("/proc/self/fd") == before
     os.close(fd)
+    os.close(folder)
 
 
-def test_syncing_keeps_the_callers_descriptor_and_tells_errors(tmp_path: Path) -> None:
-    fd = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
+def test_syncing_keeps_the_callers_descriptor_and_tells_errors(tmp_path: Path, fd: int) -> None:
+    file = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
     try:
-        os.write(fd, b"x")
-        files.sync(fd)
-        files.sync_folder(str(tmp_path))
-        os.write(fd, b"y")
+        os.write(file, b"x")
+        files.sync(file)
+        files.sync_folder(fd)
+        os.write(file, b"y")
+        with pytest.raises(NotADirectoryError):
+            files.sync_folder(file)
     finally:
-        os.close(fd)
-    with pytest.raises(FileNotFoundError):
-        files.sync_folder(str(tmp_path / "nowhere"))
-    with pytest.raises(NotADirectoryError):
-        files.sync_folder(str(tmp_path / "a"))
+        os.close(file)
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
         files.sync(ours.fileno())
 
 
-def test_the_current_folder_may_be_meant_by_no_name_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    files.sync_folder("")
-    found = files.free("")
-    assert found is not None
-    assert found > 0
+def test_others_get_their_turn_unless_it_is_the_hub_that_would_wait() -> None:
+    turns: list[str] = []
+
+    def on_the_hub() -> None:
+        files.breathe()
+        turns.append("hub")
+
+    gevent.spawn(turns.append, "other")
+    gevent.get_hub().loop.run_callback(on_the_hub)
+    files.breathe()
+    assert sorted(turns) == ["hub", "other"]
 
 
 # Room
 
 
-def test_room_is_that_of_the_file_system_a_folder_will_be_on(tmp_path: Path) -> None:
-    there = files.free(str(tmp_path))
+def test_room_is_that_of_the_file_system_a_file_is_on(fd: int) -> None:
+    there = files.free(fd)
     assert there is not None
     assert there > 0
-    for folder in (tmp_path / "not" / "yet", tmp_path / "x", Path("/nowhere/at/all")):
-        assert files.free(str(folder)) is not None
-    (tmp_path / "file").touch()
-    assert files.free(str(tmp_path / "file" / "below")) is not None
-
-
-def test_what_counts_no_blocks_has_no_number_of_free_bytes() -> None:
     if not os.statvfs("/proc").f_blocks:
-        assert files.free("/proc") is None
+        with opened(Path("/proc")) as uncounted:
+            assert files.free(uncounted) is None
 
 
 # The boot
@@ -431,16 +550,3 @@ def test_the_boot_is_the_same_for_all_processes() -> None:
     )
     assert done.stdout.strip() == files.boot_id()
     assert len(files.boot_id()) > 5
-
-
-def test_files_have_the_users_own_permissions(tmp_path: Path) -> None:
-    before = os.umask(0o077)
-    try:
-        fd = files.create_nameless(str(tmp_path))
-        if fd is not None:
-            files.link_nameless(fd, str(tmp_path / "a"))
-            os.close(fd)
-        os.close(files.create(str(tmp_path / "b"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC))
-    finally:
-        os.umask(before)
-    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}

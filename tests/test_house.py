@@ -29,6 +29,9 @@ LAYERS = (
     {"hosts"},
     {"schedule", "tail", "troubles", "outcomes", "retry", "encodings", "tries", "spans", "segments", "resume", "files"}
     | {
+        "disk",
+        "folders",
+        "takeover",
         "verdict",
         "cookies",
         "claims",

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from downloader import leftovers
-from downloader.partfile import open_part
+from downloader.folders import Folders
+from downloader.partfile import Part
 from downloader.resume import State
+from downloader.takeover import open_part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +21,20 @@ MIB = 1024 * 1024
 BODY = b"a" * MIB + b"b" * MIB
 
 
+def opened(final: Path) -> Part:
+    part = open_part(Folders(str(final.parent)), final.name, warn=pytest.fail)
+    assert isinstance(part, Part)
+    return part
+
+
+def whole(final: Path, *, boot: str) -> bool:
+    return leftovers.whole(Folders(str(final.parent)), final.name, boot=boot)
+
+
 def cut_off(final: Path, *, renamed: bool = True, **changes: Any) -> None:
     """Publish ``final``, but be killed before the state is removed."""
     about: dict[str, Any] = {"total": len(BODY), "etag": '"v1"', "done": [(0, len(BODY))], "boot": "this"}
-    part = open_part(str(final), warn=pytest.fail)
+    part = opened(final)
     part.begin(State("https://h/a", **about))
     part.write([BODY], 0)
     assert part.state is not None
@@ -42,7 +54,7 @@ def names(folder: Path) -> list[str]:
 def test_a_file_without_a_state_is_whole(tmp_path: Path) -> None:
     final = tmp_path / "a"
     final.write_bytes(b"mine")
-    assert leftovers.whole(str(final), boot="this")
+    assert whole(final, boot="this")
     assert names(tmp_path) == ["a"]
 
 
@@ -52,8 +64,8 @@ def test_a_file_that_no_crash_can_have_harmed_is_whole_and_its_state_goes(
 ) -> None:
     final = tmp_path / "a"
     cut_off(final, synced=synced)
-    assert leftovers.Listing(str(tmp_path)).has_state("a")
-    assert leftovers.whole(str(final), boot=boot)
+    assert leftovers.Listing(Folders(str(tmp_path))).has_state("a")
+    assert whole(final, boot=boot)
     assert names(tmp_path) == ["a"]
     assert final.read_bytes() == BODY
 
@@ -61,9 +73,9 @@ def test_a_file_that_no_crash_can_have_harmed_is_whole_and_its_state_goes(
 def test_a_file_of_an_earlier_boot_that_was_not_synced_goes_back_into_its_part(tmp_path: Path) -> None:
     final = tmp_path / "a"
     cut_off(final)
-    assert not leftovers.whole(str(final), boot="later")
+    assert not whole(final, boot="later")
     assert names(tmp_path) == ["a.part", "a.part.json"]
-    part = open_part(str(final), warn=pytest.fail)
+    part = opened(final)
     assert part.moved_aside is None
     assert part.state is not None
     part.discard()
@@ -75,9 +87,9 @@ def test_a_file_shorter_than_its_state_says_is_not_whole(tmp_path: Path, boot: s
     final = tmp_path / "a"
     cut_off(final, synced=True)
     os.truncate(final, len(BODY) - 1)
-    assert not leftovers.whole(str(final), boot=boot)
+    assert not whole(final, boot=boot)
     assert names(tmp_path) == ["a.part", "a.part.json"]
-    part = open_part(str(final), warn=pytest.fail)
+    part = opened(final)
     assert (part.state, part.moved_aside) == (None, None), "it is begun again"
     part.discard()
 
@@ -86,7 +98,7 @@ def test_a_foreign_part_in_the_way_is_moved_aside(tmp_path: Path) -> None:
     final = tmp_path / "a"
     cut_off(final)
     (tmp_path / "a.part").write_bytes(b"another program's")
-    assert not leftovers.whole(str(final), boot="later")
+    assert not whole(final, boot="later")
     assert names(tmp_path) == ["a.part", "a.part.json", "a.part.old"]
     assert (tmp_path / "a.part").read_bytes() == BODY
     assert (tmp_path / "a.part.old").read_bytes() == b"another program's"
@@ -97,7 +109,7 @@ def test_the_second_link_of_a_part_that_was_just_linked_goes(tmp_path: Path, boo
     final = tmp_path / "a"
     cut_off(final, renamed=False)
     os.link(tmp_path / "a.part", final)
-    assert leftovers.whole(str(final), boot=boot) is (boot == "this")
+    assert whole(final, boot=boot) is (boot == "this")
     assert names(tmp_path) == left
     assert (tmp_path / left[0]).stat().st_nlink == 1
 
@@ -107,7 +119,7 @@ def test_a_name_that_was_only_reserved_is_given_back(tmp_path: Path, boot: str) 
     final = tmp_path / "a"
     cut_off(final, renamed=False)
     final.touch()
-    assert not leftovers.whole(str(final), boot=boot)
+    assert not whole(final, boot=boot)
     assert names(tmp_path) == ["a.part", "a.part.json"]
 
 
@@ -117,7 +129,7 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes) -
     cut_off(final, renamed=False)
     os.rename(tmp_path / "a.part", tmp_path / "b")
     final.write_bytes(content)
-    assert leftovers.whole(str(final), boot="later")
+    assert whole(final, boot="later")
     assert final.read_bytes() == content
 
 
@@ -126,7 +138,7 @@ def test_a_file_beside_a_part_that_is_still_to_be_published_is_whole(tmp_path: P
     cut_off(final, renamed=False, published=False)
     for content in (b"mine", b""):
         final.write_bytes(content)
-        assert leftovers.whole(str(final), boot="later")
+        assert whole(final, boot="later")
         assert final.read_bytes() == content
     assert names(tmp_path) == ["a", "a.part", "a.part.json"]
 
@@ -136,7 +148,7 @@ def test_a_file_beside_a_damaged_or_foreign_state_is_whole(tmp_path: Path, damag
     final = tmp_path / "a"
     cut_off(final)
     (tmp_path / "a.part.json").write_bytes(damage)
-    assert leftovers.whole(str(final), boot="later")
+    assert whole(final, boot="later")
     assert final.read_bytes() == BODY
 
 
@@ -145,11 +157,11 @@ def test_a_symbolic_link_or_a_folder_is_never_taken_back(tmp_path: Path) -> None
     cut_off(final)
     os.rename(final, tmp_path / "there")
     final.symlink_to("there")
-    assert leftovers.whole(str(final), boot="later")
+    assert whole(final, boot="later")
     assert (final.is_symlink(), (tmp_path / "there").read_bytes()) == (True, BODY)
     final.unlink()
     final.mkdir()
-    assert leftovers.whole(str(final), boot="later")
+    assert whole(final, boot="later")
     assert final.is_dir()
 
 
@@ -171,7 +183,7 @@ def test_a_part_goes_if_its_file_was_published_by_another_run_since(tmp_path: Pa
     with part.open("rb") as holder:
         if case == "written":
             fcntl.flock(holder, fcntl.LOCK_EX)
-        assert leftovers.whole(str(final), boot="this")
+        assert whole(final, boot="this")
     assert final.read_bytes() == BODY
     assert part.exists() is not gone
     assert (tmp_path / "a.part.json").exists() is not gone
@@ -182,7 +194,7 @@ def test_states_are_known_whether_the_folder_is_read_or_asked(tmp_path: Path, mo
     for name in ("a.part.json", "b", "sub/c.part.json", "d.part"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    listing = leftovers.Listing(str(tmp_path), most=most)
+    listing = leftovers.Listing(Folders(str(tmp_path)), most=most)
     found = {name: listing.has_state(name) for name in ("a", "b", "d", "sub/c", "sub/d", "missing/e")}
     assert found == {"a": True, "b": False, "d": False, "sub/c": True, "sub/d": False, "missing/e": False}
     listing.add_state("b")
@@ -196,7 +208,7 @@ def test_states_are_known_whether_the_folder_is_read_or_asked(tmp_path: Path, mo
 @pytest.mark.parametrize(("most", "sure"), [(0, False), (100, True)])
 def test_only_a_folder_that_was_read_whole_rules_a_file_out(tmp_path: Path, most: int, sure: bool) -> None:
     (tmp_path / "a").touch()
-    listing = leftovers.Listing(str(tmp_path), most=most)
+    listing = leftovers.Listing(Folders(str(tmp_path)), most=most)
     (tmp_path / "later").touch()
     assert listing.may_have("a")
     assert listing.may_have("sub/a"), "a sub-folder is not read"
@@ -204,4 +216,4 @@ def test_only_a_folder_that_was_read_whole_rules_a_file_out(tmp_path: Path, most
 
 
 def test_a_folder_that_is_not_there_has_no_states(tmp_path: Path) -> None:
-    assert not leftovers.Listing(str(tmp_path / "none")).has_state("a")
+    assert not leftovers.Listing(Folders(str(tmp_path / "none"))).has_state("a")

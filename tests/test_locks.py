@@ -22,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.cli import environment
 
-from downloader import locks
+from downloader import files, locks
+from downloader.folders import Folders
 from downloader.locks import LOCK_FILE, NameLocks, complaint
 
 if TYPE_CHECKING:
@@ -48,19 +49,22 @@ def refuse(message: str) -> None:
 
 @contextmanager
 def locked(folder: Path, warn: Callable[[str], None] = refuse) -> Iterator[NameLocks]:
-    names = NameLocks(str(folder), warn=warn)
+    folders = Folders(str(folder))
+    names = NameLocks(folders, warn=warn)
     try:
         yield names
     finally:
         names.close()
+        folders.close()
 
 
 # Python starts it with the folder; it answers each line with a line.
 ANOTHER = """
 import subprocess, sys
+from downloader.folders import Folders
 from downloader.locks import NameLocks
 warned = []
-names = NameLocks(sys.argv[1], warn=warned.append)
+names = NameLocks(Folders(sys.argv[1]), warn=warned.append)
 for line in sys.stdin:
     verb, _, key = line.strip().partition(" ")
     if verb == "take":
@@ -125,7 +129,7 @@ def _either_owner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 def test_making_the_object_touches_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "new"
-    NameLocks(str(folder), warn=refuse).close()
+    NameLocks(Folders(str(folder)), warn=refuse).close()
     assert os.listdir(tmp_path) == []
 
 
@@ -232,10 +236,12 @@ def test_the_folder_is_made_only_when_asked_and_the_name_taken_then(tmp_path: Pa
 def test_a_relative_folder_is_where_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in ("", "."):
-        names = NameLocks(folder, warn=refuse)
+        folders = Folders(folder)
+        names = NameLocks(folders, warn=refuse)
         assert names.take("a", make=True)
         assert os.listdir(tmp_path) == [LOCK_FILE]
         names.close()
+        folders.close()
         assert os.listdir(tmp_path) == []
 
 
@@ -394,13 +400,13 @@ def test_a_file_that_stays_in_removal_is_given_up(tmp_path: Path, monkeypatch: p
 )
 def test_only_the_lack_of_locks_is_told(code: int, reason: str | None, writable: bool) -> None:
     expected = reason and f"{reason}: two gdl must not work on that folder at the same time"
-    assert complaint(code, "pics", writable=writable) == expected
+    assert complaint(code, "pics/.gdl.lock", writable=writable) == expected
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
 def test_a_refusal_is_told_where_files_could_be_written(code: int) -> None:
-    assert complaint(code, "pics", writable=False) is None
-    assert (complaint(code, "pics", writable=True) or "").startswith("pics/.gdl.lock cannot be locked: ")
+    assert complaint(code, "pics/.gdl.lock", writable=False) is None
+    assert (complaint(code, "pics/.gdl.lock", writable=True) or "").startswith("pics/.gdl.lock cannot be locked: ")
 
 
 def test_the_place_of_a_name_is_the_same_for_ever() -> None:
@@ -472,7 +478,7 @@ def test_a_file_system_without_locks_is_told_of_once_and_fails_nothing(
         other.end()
 
 
-SYSTEM_CALLS = {"open", "fcntl", "lstat", "unlink", "close"}
+SYSTEM_CALLS = {"open", "fcntl", "stat", "unlink", "close"}
 
 
 class Actor:
@@ -510,7 +516,7 @@ class Actor:
         self._stopped.release()
 
     def _before_call(self, frame: FrameType, event: str, function: object) -> None:
-        if event == "c_call" and frame.f_code.co_filename == locks.__file__:
+        if event == "c_call" and frame.f_code.co_filename in (locks.__file__, files.__file__):
             name = getattr(function, "__name__", "")
             if name in SYSTEM_CALLS:
                 self.next = name
@@ -609,6 +615,7 @@ def no_matter(_: object) -> None:
 STRESS = """
 import os, random, signal, sys, time
 from downloader import locks
+from downloader.folders import Folders
 from downloader.locks import NameLocks
 
 def refuse(message):
@@ -623,7 +630,8 @@ print("ready", flush=True)
 sys.stdin.readline()
 end = time.monotonic() + seconds
 while time.monotonic() < end:
-    names = NameLocks(folder, warn=refuse)
+    folders = Folders(folder)
+    names = NameLocks(folders, warn=refuse)
     for _ in range(chance.randrange(1, 6)):
         key = chance.choice("abc")
         if not names.take(key, make=True):
@@ -637,6 +645,7 @@ while time.monotonic() < end:
         names.drop(key)
         counts["taken"] += 1
     names.close()
+    folders.close()
     counts["closed"] += 1
     if chance.random() < 0.02:
         child = os.fork()

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import uuid
 import zlib
 from contextlib import contextmanager, suppress
@@ -19,11 +20,13 @@ from support.cli import REPOSITORY
 from support.failing import Failing, Fault
 from support.threads import busy_threads, descriptor
 
-from downloader import files, leftovers, partfile, resume, statefile
-from downloader.errors import FileLost, GdlError, NameRefused, StopRun
+from downloader import files, leftovers, resume, statefile
+from downloader.errors import FileLost, NameRefused, StopRun
 from downloader.files import boot_id
-from downloader.partfile import SAVE_EVERY, InProgress, Part, open_nameless, open_part
+from downloader.folders import Folders
+from downloader.partfile import SAVE_EVERY, Part, open_nameless
 from downloader.resume import RESUME_FROM, State
+from downloader.takeover import Taken, lock, open_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,6 +59,8 @@ def no_descriptor_leaks() -> Iterator[None]:
     files.in_thread(os.fstat, descriptor())  # the hub and its thread have their own descriptors
     before = os.listdir("/proc/self/fd")
     yield
+    while _OPEN:
+        _OPEN.popitem()[1].close()
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -69,22 +74,33 @@ def _either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 either_rename = pytest.mark.usefixtures("_either_rename")
 
 
-def opened(final: Path | str) -> Part:
+_OPEN: dict[Path, Folders] = {}
+
+
+def within(folder: Path) -> Folders:
+    """``folder`` as the output folder, open until the test is over."""
+    return _OPEN.setdefault(folder, Folders(str(folder)))
+
+
+def opened(final: Path) -> Part:
     """The part of ``final`` on a file system that has locks."""
-    warnings: list[str] = []
-    part = open_part(str(final), warn=warnings.append)
-    assert warnings == []
+    part = taken(final)
+    assert isinstance(part, Part)
     return part
 
 
-def nameless(final: Path | str) -> Part:
-    part = open_nameless(str(final))
+def taken(final: Path) -> Part | Taken:
+    return open_part(within(final.parent), final.name, warn=pytest.fail)
+
+
+def nameless(final: Path) -> Part:
+    part = open_nameless(within(final.parent), final.name)
     if part is None:
         pytest.skip("this file system has no files without names")
     return part
 
 
-def begun(final: Path | str, *chunks: bytes, **changes: Any) -> Part:
+def begun(final: Path, *chunks: bytes, **changes: Any) -> Part:
     """A part begun anew with ``chunks`` in it."""
     part = opened(final)
     part.begin(State(URL, **changes))
@@ -105,8 +121,22 @@ def left_behind(final: Path, **changes: Any) -> None:
 
 
 def read_state(final: Path) -> State | None:
-    data = statefile.read_state(str(final))
+    data = raw_state(final)
     return None if data is None else resume.parse(data)
+
+
+def raw_state(final: Path) -> bytes | None:
+    with spot_of(final) as spot:
+        return statefile.read_state(spot)
+
+
+@contextmanager
+def spot_of(final: Path) -> Iterator[files.Spot]:
+    fd = os.open(final.parent, os.O_RDONLY)
+    try:
+        yield (fd, os.fsencode(final.name))
+    finally:
+        os.close(fd)
 
 
 def names(folder: Path) -> list[str]:
@@ -151,7 +181,7 @@ def test_a_part_becomes_the_file_in_one_step(folder: Path) -> None:
     assert part.write([], 8) == 0
     assert part.write([b"", b"three"], 8) == 5
     assert names(folder) == ["a.jpg.part", "a.jpg.part.json"]
-    assert part.publish(str(folder / "a.jpg"))
+    assert part.publish("a.jpg")
     assert names(folder) == ["a.jpg"]
     assert (folder / "a.jpg").read_bytes() == b"one two three"
 
@@ -164,24 +194,25 @@ def test_bytes_may_come_in_any_order(folder: Path) -> None:
     assert part.read(4, 6) == b"two th"
     assert part.read(9, 100) == b"hree"
     assert part.read(0, 100) == b"one two three"
-    assert part.publish(str(folder / "a.jpg"))
+    assert part.publish("a.jpg")
     assert (folder / "a.jpg").read_bytes() == b"one two three"
 
 
 @either_rename
 def test_a_part_may_be_published_under_another_name(folder: Path) -> None:
     part = begun(folder / "a.jpg", b"x")
-    assert part.publish(str(folder / "a (1).jpg"))
+    assert part.publish("a (1).jpg")
     assert names(folder) == ["a (1).jpg"]
 
 
 PUBLISH_ELSEWHERE = """
 import sys
-from downloader.partfile import open_part
+from downloader.folders import Folders
 from downloader.resume import State
+from downloader.takeover import open_part
 
-first, other, boot = sys.argv[1:]
-part = open_part(first, warn=sys.exit)
+folder, first, other, boot = sys.argv[1:]
+part = open_part(Folders(folder), first, warn=sys.exit)
 part.begin(State("https://h/a.mp4", 2 << 20, '"v1"', boot=boot))
 part.write([bytes(2 << 20)], 0)
 part.state.done = [(0, 2 << 20)]
@@ -195,7 +226,7 @@ def test_what_a_crash_makes_of_a_file_published_under_another_name_is_noticed(
 ) -> None:
     first, other = folder / "a.mp4", folder / "a (1).mp4"
     done = subprocess.run(
-        [sys.executable, "-c", PUBLISH_ELSEWHERE, first, other, "this"],
+        [sys.executable, "-c", PUBLISH_ELSEWHERE, folder, first.name, other.name, "this"],
         env={
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
@@ -206,11 +237,11 @@ def test_what_a_crash_makes_of_a_file_published_under_another_name_is_noticed(
     assert done.returncode == -signal.SIGKILL
     assert other.stat().st_size == 2 * MIB
     if end == "whole":
-        assert leftovers.whole(str(other), boot="this")
+        assert leftovers.whole(within(folder), other.name, boot="this")
         assert names(folder) == ["a (1).mp4", "a.mp4.part.json"]
     else:
         os.truncate(other, 0)
-        assert not leftovers.whole(str(other), boot="later")
+        assert not leftovers.whole(within(folder), other.name, boot="later")
         assert names(folder) == ["a (1).mp4.part", "a (1).mp4.part.json", "a.mp4.part.json"]
         part = opened(other)
         assert (part.state, part.moved_aside) == (None, None), "it is begun again"
@@ -224,9 +255,10 @@ def test_a_state_is_made_only_where_nothing_has_its_name(folder: Path) -> None:
     (folder / "b.part.json").write_bytes(FOREIGN)
     (folder / "c.part.json").symlink_to("there")
     (folder / "d.part.json").symlink_to("nowhere")
-    made = {name: statefile.create_state(str(folder / name), b"state") for name in "abcd"}
+    with spot_of(folder / "a") as (fd, _):
+        made = {name: statefile.create_state((fd, name.encode()), b"state") for name in "abcd"}
     assert made == {"a": True, "b": False, "c": False, "d": False}
-    assert statefile.read_state(str(folder / "a")) == b"state"
+    assert raw_state(folder / "a") == b"state"
     assert {(folder / name).read_bytes() for name in ("b.part.json", "c.part.json")} == {FOREIGN}
     assert not (folder / "nowhere").exists()
 
@@ -234,14 +266,14 @@ def test_a_state_is_made_only_where_nothing_has_its_name(folder: Path) -> None:
 @either_rename
 def test_publishing_under_another_name_leaves_a_state_there_alone(folder: Path) -> None:
     (folder / "b.jpg.part.json").write_bytes(FOREIGN)
-    assert begun(folder / "a.jpg", b"x").publish(str(folder / "b.jpg"))
+    assert begun(folder / "a.jpg", b"x").publish("b.jpg")
     assert names(folder) == ["b.jpg", "b.jpg.part.json"]
     assert (folder / "b.jpg.part.json").read_bytes() == FOREIGN
 
 
 @either_rename
 def test_an_empty_part_becomes_an_empty_file(folder: Path) -> None:
-    assert begun(folder / "a.jpg").publish(str(folder / "a.jpg"))
+    assert begun(folder / "a.jpg").publish("a.jpg")
     assert (folder / "a.jpg").read_bytes() == b""
 
 
@@ -249,10 +281,10 @@ def test_an_empty_part_becomes_an_empty_file(folder: Path) -> None:
 def test_publishing_never_replaces_a_file_that_was_not_meant(folder: Path) -> None:
     part = begun(folder / "a.jpg", b"new")
     (folder / "a.jpg").write_bytes(b"old")
-    assert part.publish(str(folder / "a.jpg")) is False
+    assert part.publish("a.jpg") is False
     assert (folder / "a.jpg").read_bytes() == b"old"
     assert (folder / "a.jpg.part").read_bytes() == b"new", "nothing was done"
-    assert part.publish(str(folder / "b.jpg")), "another name may be tried"
+    assert part.publish("b.jpg"), "another name may be tried"
     assert names(folder) == ["a.jpg", "b.jpg"]
 
 
@@ -262,7 +294,7 @@ def test_publishing_never_writes_through_a_symbolic_link(folder: Path, target: s
     (folder / "there.txt").write_bytes(b"precious")
     (folder / "a.jpg").symlink_to(target)
     for part in (begun(folder / "a.jpg", b"new"), nameless(folder / "a.jpg")):
-        assert part.publish(str(folder / "a.jpg")) is False
+        assert part.publish("a.jpg") is False
         part.discard()
     assert (folder / "there.txt").read_bytes() == b"precious"
     assert names(folder) == ["a.jpg", "there.txt"]
@@ -274,11 +306,11 @@ def test_replacing_replaces_a_file_and_a_link_but_no_folder(folder: Path) -> Non
     (folder / "b.jpg").write_bytes(b"old")
     (folder / "c.jpg").mkdir()
     for name in ("a.jpg", "b.jpg"):
-        assert begun(folder / name, b"new").publish(str(folder / name), replace=True)
+        assert begun(folder / name, b"new").publish(name, replace=True)
         assert (folder / name).read_bytes() == b"new"
     part = begun(folder / "c.jpg")
     with pytest.raises(NameRefused, match=r"c\.jpg"):
-        part.publish(str(folder / "c.jpg"), replace=True)
+        part.publish("c.jpg", replace=True)
     part.leave()
     assert (folder / "there.txt").read_bytes() == b"precious"
     assert names(folder) == ["a.jpg", "b.jpg", "c.jpg", "there.txt"]
@@ -286,17 +318,25 @@ def test_replacing_replaces_a_file_and_a_link_but_no_folder(folder: Path) -> Non
 
 @either_rename
 def test_folders_are_made_when_they_are_needed(folder: Path) -> None:
-    assert begun(folder / "x" / "y" / "a.jpg", b"1").publish(str(folder / "x" / "y" / "a.jpg"))
-    part = nameless(folder / "x" / "z" / "b.jpg")
-    assert part.publish(str(folder / "x" / "z" / "b.jpg"))
+    part = open_part(within(folder / "new"), "x/y/a.jpg", warn=pytest.fail)
+    assert isinstance(part, Part)
+    part.begin(State(URL))
+    part.write([b"1"], 0)
+    assert part.publish("x/y/a.jpg")
+    without_a_name = open_nameless(within(folder / "new"), "x/z/b.jpg")
+    if without_a_name is not None:
+        assert without_a_name.publish("x/z/c/b.jpg")
+        assert (folder / "new/x/z/c/b.jpg").read_bytes() == b""
+    assert (folder / "new/x/y/a.jpg").read_bytes() == b"1"
+    assert names(folder / "new/x/y") == ["a.jpg"]
 
 
 @pytest.mark.parametrize("fsync", [False, True])
 def test_files_have_the_users_own_permissions(folder: Path, fsync: bool) -> None:
     before = os.umask(0o027)
     try:
-        begun(folder / "a.jpg").publish(str(folder / "a.jpg"), fsync=fsync)
-        nameless(folder / "b.jpg").publish(str(folder / "b.jpg"), fsync=fsync)
+        begun(folder / "a.jpg").publish("a.jpg", fsync=fsync)
+        nameless(folder / "b.jpg").publish("b.jpg", fsync=fsync)
     finally:
         os.umask(before)
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o640}
@@ -305,10 +345,10 @@ def test_files_have_the_users_own_permissions(folder: Path, fsync: bool) -> None
 
 def test_relative_names_are_taken_from_the_current_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    assert begun("a.jpg", b"1").publish("a.jpg", fsync=True)
-    part = nameless("b.jpg")
+    assert begun(Path("a.jpg"), b"1").publish("a.jpg", fsync=True)
+    part = nameless(Path("b.jpg"))
     assert part.publish("b.jpg", fsync=True)
-    other = nameless("b.jpg")
+    other = nameless(Path("b.jpg"))
     assert not other.publish("b.jpg")
     other.leave()
     assert names(folder) == ["a.jpg", "b.jpg"]
@@ -317,7 +357,7 @@ def test_relative_names_are_taken_from_the_current_folder(folder: Path, monkeypa
 def test_as_many_chunks_as_promised_are_taken_at_once(folder: Path) -> None:
     chunks = [bytes([number % 256]) * (number % 7) for number in range(1024)]
     part = begun(folder / "a.jpg", *chunks)
-    assert part.publish(str(folder / "a.jpg"))
+    assert part.publish("a.jpg")
     assert (folder / "a.jpg").read_bytes() == b"".join(chunks)
 
 
@@ -332,14 +372,21 @@ def test_the_state_is_due_after_so_many_new_bytes(folder: Path) -> None:
     assert due == [False, True, False]
 
 
-def test_a_duplicate_descriptor_outlives_the_part(folder: Path) -> None:
+def test_what_is_read_in_a_thread_is_open_whatever_becomes_of_the_part(folder: Path) -> None:
     part = begun(folder / "a.jpg", b"all of it")
-    fd = part.duplicate()
+    started, discarded = threading.Event(), threading.Event()
+
+    def read(fd: int) -> bytes:
+        started.set()
+        discarded.wait(20)
+        return os.pread(fd, 100, 0)
+
+    reading = gevent.spawn(part.in_thread, read)
+    while not started.is_set():
+        gevent.sleep(0.001)
     part.discard()
-    try:
-        assert os.pread(fd, 100, 0) == b"all of it"
-    finally:
-        os.close(fd)
+    discarded.set()
+    assert reading.get(timeout=20) == b"all of it"
 
 
 def test_a_wait_for_the_disk_that_is_given_up_unlocks_the_part(folder: Path) -> None:
@@ -391,7 +438,7 @@ def test_a_part_of_which_nothing_is_known_is_not_left(folder: Path) -> None:
 def test_a_part_that_could_not_be_published_is_not_left_as_if_it_had_been(folder: Path) -> None:
     (folder / "a").write_bytes(b"mine")
     part = begun(folder / "a", b"x" * 2 * MIB, **continuable())
-    assert not part.publish(str(folder / "a"))
+    assert not part.publish("a")
     part.leave()
     found = read_state(folder / "a")
     assert found is not None
@@ -421,7 +468,7 @@ def test_a_deleted_part_cannot_be_published(folder: Path) -> None:
     part = begun(folder / "a.jpg", b"x")
     (folder / "a.jpg.part").unlink()
     with pytest.raises(FileLost):
-        part.publish(str(folder / "a.jpg"))
+        part.publish("a.jpg")
     part.leave()
     assert names(folder) == []
 
@@ -439,7 +486,7 @@ def test_what_somebody_has_put_in_the_parts_place_is_not_published(folder: Path,
     part = begun(folder / "a.jpg", b"x")
     put_in_place_of(folder / "a.jpg.part")
     with pytest.raises(FileLost, match=r"a\.jpg\.part was replaced"):
-        part.publish(str(folder / "a.jpg"), replace=replace)
+        part.publish("a.jpg", replace=replace)
     part.discard()
     assert (folder / "a.jpg.part").read_bytes() == FOREIGN
     assert not (folder / "a.jpg").exists()
@@ -458,7 +505,7 @@ def test_what_somebody_has_put_in_the_parts_place_is_not_removed(
 
 def test_nothing_is_left_of_a_published_part_whatever_is_asked_of_it(folder: Path) -> None:
     part = begun(folder / "a.jpg", b"x" * 2 * MIB, **continuable())
-    assert part.publish(str(folder / "a.jpg"))
+    assert part.publish("a.jpg")
     part.save()
     part.leave()
     part.discard()
@@ -478,7 +525,7 @@ def test_a_part_that_was_left_is_found_with_its_state(folder: Path) -> None:
     assert part.read(2 * MIB - 2, 9) == b"aa"
     part.go_on("another boot")
     part.write([b"b" * MIB], 2 * MIB)
-    assert part.publish(str(folder / "a.mp4"))
+    assert part.publish("a.mp4")
     assert (folder / "a.mp4").read_bytes() == b"a" * 2 * MIB + b"b" * MIB
     assert names(folder) == ["a.mp4"]
 
@@ -488,7 +535,7 @@ def test_leaving_tells_whether_the_part_was_kept(folder: Path) -> None:
     assert [kept.leave(), kept.leave()] == [True, False]
     assert begun(folder / "b").leave() is False
     published = begun(folder / "c", b"x" * 2 * MIB, **continuable())
-    assert published.publish(str(folder / "c"))
+    assert published.publish("c")
     assert published.leave() is False
 
 
@@ -518,7 +565,7 @@ def test_a_part_that_is_begun_again_has_none_of_the_old_bytes(folder: Path) -> N
     part.begin(State("https://h/other"))
     part.write([b"new"], 0)
     assert read_state(folder / "a") == part.state
-    assert part.publish(str(folder / "a"))
+    assert part.publish("a")
     assert (folder / "a").read_bytes() == b"new"
     assert names(folder) == ["a"]
 
@@ -566,7 +613,7 @@ def test_a_part_whose_state_is_damaged_is_begun_again(folder: Path, damage: str)
     part.begin(State(URL))
     part.write([b"new"], 0)
     assert read_state(folder / "a") == part.state
-    assert part.publish(str(folder / "a"))
+    assert part.publish("a")
     assert (folder / "a").read_bytes() == b"new"
     assert names(folder) == ["a"]
 
@@ -650,7 +697,7 @@ def test_another_programs_state_is_moved_aside_with_its_part(folder: Path, conte
     assert part.moved_aside == str(folder / "a.part.old")
     part.begin(State(URL))
     part.write([b"new"], 0)
-    assert part.publish(str(folder / "a"))
+    assert part.publish("a")
     left = {name: (folder / name).read_bytes() for name in names(folder)}
     assert left == {"a": b"new", "a.part.old": FOREIGN, "a.json.old": content}
 
@@ -673,7 +720,7 @@ def test_a_state_that_is_no_plain_file_is_not_written_to(folder: Path) -> None:
     (folder / "c.part.json" / "inside").touch()
     os.mkfifo(folder / "d.part.json")
     for name in "abcd":
-        assert begun(folder / name, b"new").publish(str(folder / name))
+        assert begun(folder / name, b"new").publish(name)
     assert (folder / "there.txt").read_bytes() == b"precious"
     assert (folder / "a.json.old").readlink() == Path("there.txt")
     assert names(folder / "c.json.old") == ["inside"]
@@ -690,8 +737,8 @@ def test_a_link_that_takes_the_states_place_meanwhile_is_not_written_through(fol
     part.discard()
     part = opened(folder / "a")
     os.link(folder / "there.txt", folder / "a.part.json")
-    with pytest.raises(NameRefused):
-        part.begin(State(URL))
+    part.begin(State(URL))
+    assert read_state(folder / "a") == part.state
     part.discard()
     assert (folder / "there.txt").read_bytes() == b"precious"
     assert names(folder) == ["there.txt"]
@@ -702,7 +749,7 @@ def test_a_state_with_another_name_is_not_written_to(folder: Path) -> None:
     os.link(folder / "a.part.json", folder / "mine.json")
     before = (folder / "mine.json").read_bytes()
     part = begun(folder / "a", b"new")
-    assert part.publish(str(folder / "a"))
+    assert part.publish("a")
     assert (folder / "mine.json").read_bytes() == before
 
 
@@ -725,14 +772,14 @@ def test_a_part_with_another_name_is_not_emptied(folder: Path, known: bool) -> N
     assert (part.state, part.moved_aside) == (None, None)
     part.begin(State(URL))
     part.write([b"new"], 0)
-    assert part.publish(str(folder / "a"))
+    assert part.publish("a")
     assert (folder / "mine").read_bytes() == b"a" * 2 * MIB
     assert names(folder) == ["a", "mine"]
 
 
 def test_a_named_pipe_in_the_parts_place_blocks_nobody(folder: Path) -> None:
     os.mkfifo(folder / "a.part")
-    assert begun(folder / "a", b"new").publish(str(folder / "a"))
+    assert begun(folder / "a", b"new").publish("a")
     assert (folder / "a").read_bytes() == b"new"
     assert names(folder) == ["a"]
 
@@ -745,18 +792,17 @@ def test_a_folder_in_the_parts_place_is_refused(folder: Path) -> None:
 
 def test_a_file_in_a_folders_place_is_that_items_failure(folder: Path) -> None:
     (folder / "x").write_bytes(b"")
-    with pytest.raises(NameRefused):
-        opened(folder / "x" / "a.jpg")
-    with pytest.raises(NameRefused):
-        open_nameless(str(folder / "x" / "a.jpg"))
+    with pytest.raises(NameRefused, match="Not a directory"):
+        open_part(within(folder), "x/a.jpg", warn=pytest.fail)
+    with pytest.raises(NameRefused, match="Not a directory"):
+        open_nameless(within(folder), "x/a.jpg")
 
 
 def test_a_name_that_is_too_long_is_that_items_failure(folder: Path) -> None:
     with pytest.raises(NameRefused):
         opened(folder / ("n" * 300))
     part = nameless(folder / ("n" * 300))
-    with pytest.raises(NameRefused):
-        part.publish(str(folder / ("n" * 300)))
+    assert part.publish("n" * 300) is None, "it is for the part to say why"
     part.leave()
 
 
@@ -824,15 +870,17 @@ def test_a_state_that_outgrows_a_full_disk_stops_the_run_and_is_never_a_wrong_on
 
 
 HOLDER = """
-import sys
-from downloader.partfile import open_part
+import os, sys
+from downloader.folders import Folders
 from downloader.resume import State
-part = open_part(sys.argv[1], warn=sys.exit)
+from downloader.takeover import open_part
+folder, name = os.path.split(sys.argv[1])
+part = open_part(Folders(folder), name, warn=sys.exit)
 part.begin(State("https://h/a"))
 part.write([b"half"], 0)
 print("locked", flush=True)
 if sys.stdin.readline() == "publish\\n":
-    part.publish(sys.argv[1])
+    part.publish(name)
 else:
     part.leave()
 """
@@ -860,8 +908,7 @@ def another_process(final: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_part_that_another_process_writes_is_left_alone(folder: Path) -> None:
     final = folder / "a.jpg"
     with another_process(final) as process:
-        with pytest.raises(InProgress):
-            opened(final)
+        assert taken(final) is Taken.IN_PROGRESS
         assert (folder / "a.jpg.part").read_bytes() == b"half"
         assert (folder / "a.jpg.part.json").exists()
         process.communicate("publish\n", timeout=30)
@@ -879,15 +926,14 @@ def test_the_lock_dies_with_its_process(folder: Path) -> None:
         assert part.moved_aside is None
         part.begin(State(URL))
         part.write([b"new"], 0)
-        assert part.publish(str(final))
+        assert part.publish(final.name)
     assert final.read_bytes() == b"new"
     assert names(folder) == ["a.jpg"]
 
 
 def test_a_part_is_locked_against_its_own_process_too(folder: Path) -> None:
     part = opened(folder / "a.jpg")
-    with pytest.raises(InProgress):
-        opened(folder / "a.jpg")
+    assert taken(folder / "a.jpg") is Taken.IN_PROGRESS
     part.discard()
     opened(folder / "a.jpg").discard()
 
@@ -895,18 +941,18 @@ def test_a_part_is_locked_against_its_own_process_too(folder: Path) -> None:
 @pytest.mark.parametrize("end", ["publish", "discard"])
 @pytest.mark.parametrize("next_one", [True, False], ids=["a third has come", "nobody else"])
 def test_who_opens_a_part_just_before_its_writer_ends_does_no_harm(folder: Path, end: str, next_one: bool) -> None:
-    final = str(folder / "a")
+    final = folder / "a"
     writer = begun(final, b"of the writer")
-    assert writer.path is not None
-    late = Part(final, os.open(writer.path, os.O_RDWR | os.O_CLOEXEC), path=writer.path)
-    assert writer.publish(final) if end == "publish" else not writer.discard()  # type: ignore[func-returns-value]
+    late = os.open(folder / "a.part", os.O_RDWR | os.O_CLOEXEC)
+    assert writer.publish("a") if end == "publish" else not writer.discard()  # type: ignore[func-returns-value]
     third = begun(final, b"of the third") if next_one else None
     before = {name: (folder / name).read_bytes() for name in names(folder)}
-    assert late.lock(pytest.fail) is False
-    late.release()
+    with spot_of(folder / "a.part") as spot:
+        assert lock(late, spot, made=False, warn=pytest.fail) is False
+    os.close(late)
     assert {name: (folder / name).read_bytes() for name in names(folder)} == before
     if third is not None:
-        assert third.publish(str(folder / "b"))
+        assert third.publish("b")
         assert (folder / "b").read_bytes() == b"of the third"
 
 
@@ -914,15 +960,15 @@ def test_who_opens_a_part_just_before_its_writer_ends_does_no_harm(folder: Path,
 
 
 def test_a_file_without_a_name_appears_at_once_and_never_replaces_another(folder: Path) -> None:
-    final = str(folder / "new" / "a.jpg")
+    final = folder / "new" / "a.jpg"
     part, late = nameless(final), nameless(final)
     part.begin(State(URL, **continuable()))
     part.write([b"one ", b"two"], 0)
     part.save()
     assert names(folder / "new") == []
-    assert part.publish(final)
+    assert part.publish("a.jpg")
     assert (folder / "new" / "a.jpg").read_bytes() == b"one two"
-    assert late.publish(final) is False
+    assert late.publish("a.jpg") is False
     late.leave()
     assert (folder / "new" / "a.jpg").read_bytes() == b"one two"
     assert names(folder / "new") == ["a.jpg"]
@@ -941,17 +987,27 @@ def test_of_a_file_without_a_name_nothing_is_left(folder: Path) -> None:
 def test_without_nameless_files_nothing_is_done_and_none_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is left of the flag where the system does not have it.
     monkeypatch.setattr(files, "NAMELESS", os.O_RDWR | os.O_CLOEXEC | os.O_DIRECTORY)
-    assert open_nameless(str(folder / "a.jpg")) is None
+    assert open_nameless(within(folder), "a.jpg") is None
     assert names(folder) == []
 
 
-def test_a_file_whose_folder_has_gone_is_told_as_unlinkable_or_lost(folder: Path) -> None:
+def test_a_file_whose_folder_has_gone_cannot_be_linked_there(folder: Path) -> None:
     part = nameless(folder / "x" / "a")
     (folder / "x").rmdir()
-    with pytest.raises((partfile.Unlinkable, GdlError)):
-        part.publish(str(folder / "x" / "a"))
+    assert part.publish("a") is None
     part.release()
     assert names(folder) == []
+
+
+def test_a_sub_folder_that_has_gone_is_made_again(folder: Path) -> None:
+    part = open_nameless(within(folder), "x/y/a")
+    if part is None:
+        pytest.skip("this file system has no files without names")
+    part.write([b"whole"], 0)
+    (folder / "x/y").rmdir()
+    (folder / "x").rmdir()
+    assert part.publish("x/y/a")
+    assert (folder / "x/y/a").read_bytes() == b"whole"
 
 
 # Disks that are full, folders that are closed
@@ -967,7 +1023,7 @@ def test_a_full_disk_stops_the_run_and_leaves_no_wrong_file(tmp_path: Path) -> N
             assert names(folder) == []
         part = nameless(folder / "c.jpg")
         part.write([b"x" * 40_000], 0)
-        assert part.publish(str(folder / "c.jpg")), "the room is free again"
+        assert part.publish("c.jpg"), "the room is free again"
 
 
 def test_a_full_disk_leaves_a_part_that_can_be_continued(tmp_path: Path) -> None:
@@ -999,7 +1055,7 @@ def test_a_read_only_file_system_stops_the_run(tmp_path: Path) -> None:
         with pytest.raises(StopRun, match="Read-only"):
             opened(folder / "a.jpg")
         with pytest.raises(StopRun, match="Read-only"):
-            open_nameless(str(folder / "a.jpg"))
+            open_nameless(within(folder), "a.jpg")
 
 
 # Kills
@@ -1007,13 +1063,14 @@ def test_a_read_only_file_system_stops_the_run(tmp_path: Path) -> None:
 # Forks a process for each line of code that runs in the modules named; each kills itself before its line.
 STEPPER = """
 import os, signal, sys
-from downloader import files, partfile, statefile
+from downloader import files, partfile, statefile, takeover
 from downloader.files import boot_id
+from downloader.folders import Folders
 from downloader.resume import State
 
 MIB = 1024 * 1024
 folder, story, way = sys.argv[1:]
-modules = {partfile.__file__, statefile.__file__, files.__file__}
+modules = {partfile.__file__, statefile.__file__, files.__file__, takeover.__file__}
 if way == "link":
     files._renameat2 = lambda: None
 boot_id()
@@ -1021,20 +1078,23 @@ boot_id()
 def state():
     return State("https://h/a.mp4", 3 * MIB, '"v1"', boot=boot_id())
 
+def opened(final):
+    return takeover.open_part(Folders(os.path.dirname(final)), "a.mp4", warn=sys.exit)
+
 def run(final):
-    part = partfile.open_part(final, warn=sys.exit)
+    part = opened(final)
     if story == "publish":
         part.begin(state())
         for number in range(3):
             part.write([bytes([number + 1]) * MIB], number * MIB)
             part.state.done = [(0, (number + 1) * MIB)]
             part.save()
-        assert part.publish(final)
+        assert part.publish("a.mp4")
     elif story == "go on":
         part.go_on(boot_id())
         part.write([b"\\3" * MIB], 2 * MIB)
         part.state.done = [(0, 3 * MIB)]
-        assert part.publish(final, fsync=True)
+        assert part.publish("a.mp4", fsync=True)
     elif story == "leave":
         part.go_on(boot_id())
         part.write([b"\\3" * (MIB // 2)], 2 * MIB)
@@ -1051,7 +1111,7 @@ def run(final):
 def prepare(final):
     os.mkdir(os.path.dirname(final))
     if story != "publish":
-        part = partfile.open_part(final, warn=sys.exit)
+        part = opened(final)
         part.begin(state())
         part.write([b"\\1" * MIB, b"\\2" * MIB], 0)
         part.state.done = [(0, 2 * MIB)]
@@ -1110,7 +1170,7 @@ def _check_next_run(folder: Path, when: str) -> None:
     final = folder / "a.mp4"
     if final.exists():
         assert final.read_bytes() == WHOLE, when
-        assert leftovers.whole(str(final), boot=boot_id()), when
+        assert leftovers.whole(within(folder), final.name, boot=boot_id()), when
         assert names(folder) == ["a.mp4"], when
         return
     part = opened(final)
@@ -1126,6 +1186,6 @@ def _check_next_run(folder: Path, when: str) -> None:
     else:
         part.go_on(boot_id())
         part.write([WHOLE[plan.ask.start :]], plan.ask.start)
-    assert part.publish(str(final)), when
+    assert part.publish(final.name), when
     assert final.read_bytes() == WHOLE, when
     assert names(folder) == ["a.mp4"], when

@@ -111,7 +111,8 @@ static void path_of(int folder, const char *given, char *path)
         snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
         link_of(folder == AT_FDCWD ? "/proc/self/cwd" : link, path);
         size_t length = strlen(path);
-        snprintf(path + length, LENGTH - length, "/%s", given);
+        if (strcmp(given, ".") != 0)
+            snprintf(path + length, LENGTH - length, "/%s", given);
     }
 }
 
