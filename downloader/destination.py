@@ -9,14 +9,14 @@ from downloader import files, naming, resume, spans
 from downloader.claims import variants
 from downloader.context import Context, Name, Skip
 from downloader.errors import Interrupted, NameRefused, NoRoom
-from downloader.partfile import open_nameless
+from downloader.partfile import Part, open_nameless
 from downloader.resume import RESUME_FROM, State
+from downloader.statefile import PART
 from downloader.takeover import Taken, open_part
 from downloader.text import format_size
 
 if TYPE_CHECKING:
     from downloader.items import Running
-    from downloader.partfile import Part
     from downloader.responses import Head
     from downloader.resume import Plan
 
@@ -187,6 +187,7 @@ class Destination:
         return part
 
     def _open_part(self) -> Part:
+        """Open the part under its name, or under another where it is taken. Raises `Skip` where a gdl is at it."""
         context, wanted = self._context, self._kept or self.name or ""
         for name in islice(chain((wanted,), variants(wanted, self._item.url)), MOST_NAMES):
             key = naming.key(name)
@@ -197,16 +198,21 @@ class Destination:
             try:
                 part = open_part(context.folders, name, warn=context.warn)
             finally:
-                if part is None or isinstance(part, Taken):
+                if not isinstance(part, Part):
                     context.working.discard(key)
-            if isinstance(part, Taken):
+            if part is Taken.IN_PROGRESS and not context.locks.holds(self._locked or ""):
                 raise Skip("in progress", context.path(name))
+            # Who has locked it though the name is ours is no gdl: anybody may who can read it.
+            if isinstance(part, Taken):
+                continue
             self._working, self._kept = key, name
             context.listing.add_state(name)
             if part.moved_aside is not None:
                 context.warn(f"{part.path} was no part of gdl's: it is {part.moved_aside} now")
             return part
-        raise NameRefused(f"{context.path(wanted)} cannot be written, nor under any other name for its part")
+        raise NameRefused(
+            f"{context.path(wanted)}{PART} is another user's or locked, and so is what else its part may be called"
+        )
 
     def _check_room(self, part: Part, needed: int) -> None:
         free, promised = part.room, self._context.promised()

@@ -144,6 +144,14 @@ def unlink(spot: Spot, path: str) -> None:
         raise translate(error, path, folder) from error
 
 
+def give_back(spot: Spot) -> None:
+    """Remove what was made at ``spot`` if nothing was written to it; nothing happens where that cannot be."""
+    with suppress(OSError):
+        found = found_at(spot)
+        if found is not None and stat.S_ISREG(found.st_mode) and not found.st_size:
+            os.unlink(spot[1], dir_fd=spot[0])
+
+
 def found_at(spot: Spot) -> os.stat_result | None:
     """Return what is at ``spot``, a link itself; None where nothing is. Raises OSError."""
     try:
@@ -319,11 +327,7 @@ def _by_reservation(source: Spot, target: Spot) -> bool:
     try:
         os.replace(source[1], name, src_dir_fd=source[0], dst_dir_fd=folder)
     except OSError:
-        with suppress(OSError):
-            found = found_at(target)
-            # An empty file must not look like a finished one.
-            if found is not None and stat.S_ISREG(found.st_mode) and not found.st_size:
-                os.unlink(name, dir_fd=folder)
+        give_back(target)  # an empty file must not look like a finished one
         raise
     return True
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from downloader import files, resume, spans
 from downloader.files import found_at, is_at, translated
-from downloader.statefile import ASIDE, PART, STATE, beside, move_aside, read_state
+from downloader.statefile import ASIDE, PART, STATE, beside, move_aside, ours_alone, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from downloader.files import Spot
-    from downloader.folders import Folders
+    from downloader.folders import Folders, Place
     from downloader.resume import State
 
 MOST_READ = 10_000
@@ -90,18 +90,22 @@ def whole(folders: Folders, name: str, *, boot: str) -> bool:
     place = folders.find(name)
     if place is None:
         return True
-    final = place[0].fd, place[1]
-    with translated(folders.path(name), final[0]):
-        data = read_state(final)
-        state = None if data is None else resume.parse(data)
-        return state is None or _is_whole(final, state, boot)
+    with translated(folders.path(name), place[0].fd):
+        found = read_state((place[0].fd, place[1]))
+        # What another user has put there would have us take the file away.
+        ours = found is not None and ours_alone(found[1]) and place[0].owns(found[1])
+        state = resume.parse(found[0]) if found is not None and ours else None
+        return state is None or _is_whole(place, state, boot)
 
 
-def _is_whole(final: Spot, state: State, boot: str) -> bool:
+def _is_whole(place: Place, state: State, boot: str) -> bool:
+    folder, final = place[0], (place[0].fd, place[1])
     part_spot, state_spot = beside(final, PART), beside(final, STATE)
     found, part = found_at(final), found_at(part_spot)
-    if found is None or not stat.S_ISREG(found.st_mode):
+    if found is None or not stat.S_ISREG(found.st_mode) or not folder.owns(found):
         return True
+    if part is not None and not folder.owns(part):
+        part = None
     if not state.published:
         ours = part is not None and part.st_ino == state.inode and part.st_mtime_ns <= found.st_ctime_ns
         if ours and found.st_size >= spans.covered(state.done):
@@ -123,7 +127,8 @@ def _is_whole(final: Spot, state: State, boot: str) -> bool:
         return True
     if part is not None and not linked:
         move_aside(part_spot, beside(final, PART + ASIDE))
-    files.rename_noreplace(final, part_spot)
+    if not files.rename_noreplace(final, part_spot):  # another user's part is there
+        move_aside(final, beside(final, PART + ASIDE))
     return False
 
 

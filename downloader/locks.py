@@ -117,6 +117,10 @@ class NameLocks:
             self._held[key] = start
         return True
 
+    def holds(self, key: str) -> bool:
+        """Tell whether ``key`` is locked for this run, so that no other that can lock names is at it."""
+        return key in self._held
+
     def drop(self, key: str) -> None:
         """Unlock ``key``; nothing happens where it is not held."""
         self._wanted.discard(key)
@@ -254,6 +258,7 @@ def _open(folder: Folder) -> _LockFile:
 
 def _open_present(spot: Spot) -> int:
     """Return a descriptor of the file at ``spot`` that holds the shared lock on its presence byte."""
+    ours = False
     for tries in range(_TRIES):
         fd, made = _open_or_make(spot)
         try:
@@ -263,8 +268,11 @@ def _open_present(spot: Spot) -> int:
             close(fd)
             raise
         close(fd)
+        ours = ours or made
         if tries > 2:
             _sleep(0.001)
+    if ours:
+        files.give_back(spot)
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 

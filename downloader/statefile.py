@@ -18,8 +18,9 @@ from downloader.errors import FileLost, GdlError, NameRefused
 from downloader.files import translate, translated
 
 if TYPE_CHECKING:
+    from downloader.disk import Folder
     from downloader.files import Spot
-    from downloader.folders import Folders
+    from downloader.folders import Folders, Place
     from downloader.spans import Span
 
 PART: Final = ".part"
@@ -36,7 +37,7 @@ OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 TRIES: Final = 20
 """Most times a file is opened anew because it was another one, or none, by the time it was open."""
 
-_FOREIGN: Final = b"?"
+_NO_STATE: Final = b"?"
 _PAD: Final = 1024
 
 
@@ -61,25 +62,27 @@ def open_or_make(folder: int, name: bytes) -> tuple[int, bool]:
         return os.open(name, OPEN, dir_fd=folder), False
 
 
-def read_state(final: Spot) -> bytes | None:
-    """Return what the state of ``final`` has, None where there is none, and no state where it cannot be ours.
+def read_state(final: Spot) -> tuple[bytes, os.stat_result] | None:
+    """Return what the state of ``final`` has, and of what file; None where there is none.
 
-    Raises OSError.
+    What cannot be a state of gdl's, as it is no plain file, has bytes that are none. Raises OSError.
     """
-    folder, name = beside(final, STATE)
+    spot = beside(final, STATE)
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        fd = os.open(spot[1], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spot[0])
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # a symbolic link, or a socket
-            return _FOREIGN
-        raise
+        found = files.found_at(spot)
+        # A symbolic link, or a socket; or somebody else's.
+        if error.errno not in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EACCES, errno.EPERM) or found is None:
+            raise
+        return _NO_STATE, found
     try:
         found = os.fstat(fd)
-        if not ours_alone(found) or found.st_size > resume.LARGEST_STATE:
-            return _FOREIGN
-        return os.pread(fd, resume.LARGEST_STATE, 0)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > resume.LARGEST_STATE:
+            return _NO_STATE, found
+        return os.pread(fd, resume.LARGEST_STATE, 0), found
     finally:
         files.close(fd)
 
@@ -102,6 +105,10 @@ def create_state(final: Spot, data: bytes) -> bool:
     return True
 
 
+def _beside(place: Place) -> Spot:
+    return beside((place[0].fd, place[1]), STATE)
+
+
 class StateFile:
     """The state beside the part of ``name``, as far as this process has written it.
 
@@ -119,16 +126,17 @@ class StateFile:
 
     def write(self, data: bytes) -> None:
         """Have the file hold ``data``."""
-        spot = self._spot()
-        if spot is None:
+        place = self._folders.find(self._name)
+        if place is None:
             raise FileLost(f"the folder of {self._path} was removed while it was written to")
+        spot = _beside(place)
         # Never shorter than before: the rest of a longer one would stay behind it.
         self._padded = max(self._padded, -(-len(data) // _PAD) * _PAD)
         try:
             if self._fd >= 0 and not files.is_at(self._fd, spot):  # somebody has removed it
                 self.close()
             if self._fd < 0:
-                self._open(spot)
+                self._open(place[0], spot)
             files.write(self._fd, [data.ljust(self._padded)], 0)
         except OSError as error:
             raise translate(error, self._path, spot[0]) from error
@@ -143,7 +151,8 @@ class StateFile:
         spot = None
         if sure or self._fd >= 0:
             with suppress(GdlError):  # the folder may lead out by now
-                spot = self._spot()
+                place = self._folders.find(self._name)
+                spot = None if place is None else _beside(place)
         if spot is not None and (sure or files.is_at(self._fd, spot)):
             files.unlink(spot, self._path)
 
@@ -153,19 +162,17 @@ class StateFile:
         if fd >= 0:
             files.close(fd)
 
-    def _spot(self) -> Spot | None:
-        place = self._folders.find(self._name)
-        return None if place is None else beside((place[0].fd, place[1]), STATE)
-
-    def _open(self, spot: Spot) -> None:
+    def _open(self, folder: Folder, spot: Spot) -> None:
         for _ in range(TRIES):
             fd, made = open_or_make(*spot)
             found = os.fstat(fd)
-            if made or ours_alone(found):
+            if made or (ours_alone(found) and folder.owns(found)):
                 self._fd = fd
                 self._padded = max(self._padded, found.st_size)
                 return
             files.close(fd)
+            if not folder.owns(found):
+                raise NameRefused(f"{self._path} is another user's: gdl does not write to it")
             files.unlink(spot, self._path)  # its other name must not be written to
         raise NameRefused(f"{self._path} is there again whenever it is removed")
 

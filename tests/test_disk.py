@@ -26,7 +26,7 @@ from support import faults as f
 from support.cli import GDL, Completed, RunningGdl, run_gdl, start_gdl
 from support.disks import read_only, resize, tmpfs, without_privileges
 from support.failing import Call, Failing, Fault, only, read_calls
-from support.parts import cut_film, leave_parts
+from support.parts import Film, cut_film, leave_parts
 from support.processes import wait_until
 
 if TYPE_CHECKING:
@@ -365,6 +365,59 @@ def test_whichever_call_fails_no_file_is_wrong_and_the_next_run_finishes(
         assert set(outcome(played.done)) == ALL
         assert (with_status(played.done, "failed") == set()) == (played.done.returncode == 0)
     check_the_next_run(played)
+
+
+# What file systems tell of files
+
+
+def in_a_run(gdl: RunGdl, faults: f.FaultServer, env: dict[str, str]) -> Completed:
+    urls = [faults.route(f"/{name}", served(body)) for name, body in BODIES.items()]
+    return gdl("--json", "--retries", "1", "-o", "out", *urls, env=env)
+
+
+NO_NAMELESS = Fault("tmpfile", errno.EOPNOTSUPP)
+
+
+@pytest.mark.parametrize("faulty", [(), (NO_NAMELESS,), (NO_NAMELESS, NO_NOREPLACE)], ids=["", "named", "linked"])
+@pytest.mark.parametrize("links", [0, 2, 7])
+def test_a_count_of_links_that_means_nothing_keeps_no_file_from_being_saved(
+    failing: Failing, gdl: RunGdl, faults: f.FaultServer, tmp_path: Path, links: int, faulty: tuple[Fault, ...]
+) -> None:
+    env = failing.environment(*faulty, within=tmp_path / "out", stat=f"links:{links}")
+    for status in ("saved", "skipped"):
+        done = in_a_run(gdl, faults, env)
+        assert (done.returncode, outcome(done)) == (0, dict.fromkeys(ALL, (status, None))), done.stderr
+        assert "warning" not in done.stderr
+        assert (names(tmp_path / "out"), wrong(tmp_path / "out")) == (ALL, set())
+
+
+@pytest.mark.parametrize("links", [0, 2, 7])
+def test_a_part_is_continued_or_begun_again_whatever_its_links_are_counted_as(
+    failing: Failing, gdl: RunGdl, faults: f.FaultServer, tmp_path: Path, links: int
+) -> None:
+    url = faults.route("/clip.mp4", cut_film(CLIP, 2 * MEGABYTE))
+    leave_parts(tmp_path, url)
+    assert names(tmp_path / "out") == PART
+    film = Film(CLIP)
+    faults.route("/clip.mp4", film)
+    env = failing.environment(within=tmp_path / "out", stat=f"links:{links}")
+    done = gdl("--json", "-o", "out", url, env=env)
+    assert (done.returncode, outcome(done)) == (0, {"clip.mp4": ("saved", None)}), done.stderr
+    assert (names(tmp_path / "out"), wrong(tmp_path / "out")) == ({"clip.mp4"}, set())
+    assert (film.ranges[0] is None) == (links > 1), "what may be another file's name is not written to"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("faulty", [(), (NO_NAMELESS,), (NO_NAMELESS, NO_NOREPLACE)], ids=["", "named", "linked"])
+def test_files_whose_numbers_change_are_failures_that_end(
+    failing: Failing, gdl: RunGdl, faults: f.FaultServer, tmp_path: Path, faulty: tuple[Fault, ...]
+) -> None:
+    done = in_a_run(gdl, faults, failing.environment(*faulty, within=tmp_path / "out", stat="numbers"))
+    assert done.returncode == 1
+    failed = ALL if faulty else THE_CLIP
+    assert outcome(done) == {name: ("failed", "name") if name in failed else ("saved", None) for name in ALL}
+    assert "out/clip.mp4.part is another file whenever it is opened" in done.stderr
+    assert (names(tmp_path / "out"), wrong(tmp_path / "out")) == (ALL - failed, set())
 
 
 # What the disk has been told to keep

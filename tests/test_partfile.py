@@ -127,7 +127,8 @@ def read_state(final: Path) -> State | None:
 
 def raw_state(final: Path) -> bytes | None:
     with spot_of(final) as spot:
-        return statefile.read_state(spot)
+        found = statefile.read_state(spot)
+    return None if found is None else found[0]
 
 
 @contextmanager

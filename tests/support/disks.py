@@ -1,4 +1,4 @@
-"""Small and closed file systems, real ones: for root on Linux, who may mount them; elsewhere the test is skipped."""
+"""Small and closed file systems, real ones, and other users: for root on Linux; elsewhere the test is skipped."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ def without_privileges() -> list[str]:
     if os.geteuid() != 0:
         return []
     return [find_program("setpriv"), "--bounding-set=-all", "--inh-caps=-all"]
+
+
+def as_user(uid: int) -> list[str]:
+    """What to put before a command so that another user runs it, who may read everything; for root only."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may be somebody else")
+    user = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    return [find_program("setpriv"), *user, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
 
 def _mount(*args: str) -> None:

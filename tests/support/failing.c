@@ -3,6 +3,7 @@
  * FAILING_WITHIN  only calls on paths that hold this text are looked at, by rules and by the log.
  * FAILING_RULES   "calls:action:path:when", several with ';'. See support/failing.py for what each may be.
  * FAILING_LOG     a file that gets a line for each call: start, end, call, errno, path, other path, tabs between.
+ * FAILING_STAT    "links:N": plain files have N links; "numbers": they have another inode number each time.
  *
  * A descriptor's path is where /proc/self/fd leads; start and end count calls, so that an order can be proved.
  */
@@ -27,12 +28,12 @@
 
 enum { MOST_RULES = 16, MOST_VECTORS = 1024, LENGTH = 2 * PATH_MAX };
 
-enum action { PASS, FAIL, SHORT };
+enum action { PASS, FAIL, SHORT, NONE };
 
 struct rule {
     const char *calls, *path;
     int error; /* 0 for an action in words */
-    bool shorten, kill, bytes;
+    bool shorten, nothing, kill, bytes;
     long first, last;
     atomic_long seen;
 };
@@ -48,6 +49,7 @@ static struct rule rules[MOST_RULES];
 static int rule_count;
 static const char *within = "";
 static int log_fd = -1;
+static const char *stats;
 static atomic_long clock_ticks;
 
 #define REAL(function)                                                       \
@@ -69,6 +71,7 @@ static void parse(char *text)
     rule->calls = calls;
     rule->path = path;
     rule->shorten = strcmp(action, "short") == 0;
+    rule->nothing = strcmp(action, "nothing") == 0;
     rule->kill = strcmp(action, "kill") == 0;
     rule->error = atoi(action);
     rule->bytes = *when == '@';
@@ -81,6 +84,7 @@ __attribute__((constructor)) static void set_up(void)
     const char *given = getenv("FAILING_RULES"), *log = getenv("FAILING_LOG");
     if (getenv("FAILING_WITHIN") != NULL)
         within = getenv("FAILING_WITHIN");
+    stats = getenv("FAILING_STAT");
     if (given != NULL && *given != '\0') {
         char *all = strdup(given), *one;
         while ((one = strsep(&all, ";")) != NULL)
@@ -114,6 +118,13 @@ static void path_of(int folder, const char *given, char *path)
         if (strcmp(given, ".") != 0)
             snprintf(path + length, LENGTH - length, "/%s", given);
     }
+}
+
+static void path_of_fd(int fd, char *path)
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    link_of(link, path);
 }
 
 static bool listed(const char *names, const char *name)
@@ -168,6 +179,8 @@ static enum action decide(struct call *call, long size)
         }
         if (rule->shorten) {
             action = SHORT;
+        } else if (rule->nothing) {
+            action = NONE;
         } else {
             errno = rule->error;
             return FAIL;
@@ -189,12 +202,10 @@ static enum action at_path(
 
 static enum action at_fd(struct call *call, const char *name, int fd, long size)
 {
-    char link[64];
     int before = errno;
     call->name = name;
     call->other[0] = '\0';
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    link_of(link, call->path);
+    path_of_fd(fd, call->path);
     errno = before;
     return decide(call, size);
 }
@@ -240,9 +251,46 @@ OPEN(open64)
 OPENAT(openat)
 OPENAT(openat64)
 
+/* Telling of files */
+
+#define TELL(function, type, parameters, looked_at, ...)                     \
+    int function parameters                                                  \
+    {                                                                        \
+        REAL(function);                                                      \
+        int result = real(__VA_ARGS__);                                      \
+        if (result == 0 && stats != NULL && S_ISREG(found->st_mode)) {       \
+            int before = errno;                                              \
+            char path[LENGTH];                                               \
+            looked_at;                                                       \
+            errno = before;                                                  \
+            if (strstr(path, within) == NULL)                                \
+                return result;                                               \
+            if (strncmp(stats, "links:", 6) == 0)                            \
+                found->st_nlink = (nlink_t)atoi(stats + 6);                  \
+            else                                                             \
+                found->st_ino += (ino_t)atomic_fetch_add(&clock_ticks, 1);   \
+        }                                                                    \
+        return result;                                                       \
+    }
+#define TELL_FD(function, type) TELL(function, type, (int fd, struct type *found), path_of_fd(fd, path), fd, found)
+#define TELL_PATH(function, type)                                            \
+    TELL(function, type, (const char *given, struct type *found), path_of(AT_FDCWD, given, path), given, found)
+#define TELL_AT(function, type)                                              \
+    TELL(function, type, (int folder, const char *given, struct type *found, int flags), path_of(folder, given, path), \
+        folder, given, found, flags)
+TELL_FD(fstat, stat)
+TELL_FD(fstat64, stat64)
+TELL_PATH(stat, stat)
+TELL_PATH(stat64, stat64)
+TELL_PATH(lstat, stat)
+TELL_PATH(lstat64, stat64)
+TELL_AT(fstatat, stat)
+TELL_AT(fstatat64, stat64)
+
 /* Writing */
 
 #define HALF(size) ((size) > 1 ? (size) / 2 : (size))
+#define PART(action, size) ((action) == NONE ? 0 : (action) == SHORT ? HALF(size) : (size))
 
 ssize_t write(int fd, const void *data, size_t size)
 {
@@ -251,7 +299,7 @@ ssize_t write(int fd, const void *data, size_t size)
     enum action action = at_fd(&call, "write", fd, (long)size);
     if (action == FAIL)
         return ended(&call, -1);
-    return ended(&call, real(fd, data, action == SHORT ? HALF(size) : size));
+    return ended(&call, real(fd, data, PART(action, size)));
 }
 
 #define PWRITE(function, offset_type)                                        \
@@ -262,7 +310,7 @@ ssize_t write(int fd, const void *data, size_t size)
         enum action action = at_fd(&call, "write", fd, (long)size);          \
         if (action == FAIL)                                                  \
             return ended(&call, -1);                                         \
-        return ended(&call, real(fd, data, action == SHORT ? HALF(size) : size, offset)); \
+        return ended(&call, real(fd, data, PART(action, size), offset)); \
     }
 PWRITE(pwrite, off_t)
 PWRITE(pwrite64, off64_t)
@@ -297,6 +345,8 @@ static int half_of(const struct iovec *vectors, int count, struct iovec *half)
         enum action action = at_fd(&call, "write", fd, size_of(vectors, count)); \
         if (action == FAIL)                                                  \
             return ended(&call, -1);                                         \
+        if (action == NONE)                                                  \
+            return ended(&call, 0);                                          \
         if (action == SHORT) {                                               \
             count = half_of(vectors, count, half);                           \
             vectors = half;                                                  \
@@ -331,6 +381,8 @@ ON_FD(ftruncate, "truncate", (int fd, off_t size), fd, size)
 ON_FD(ftruncate64, "truncate", (int fd, off64_t size), fd, size)
 ON_FD(fallocate, "fallocate", (int fd, int mode, off_t at, off_t size), fd, mode, at, size)
 ON_FD(fallocate64, "fallocate", (int fd, int mode, off64_t at, off64_t size), fd, mode, at, size)
+ON_FD(fchmod, "chmod", (int fd, mode_t mode), fd, mode)
+ON_FD(fchown, "chown", (int fd, uid_t owner, gid_t group), fd, owner, group)
 ON_FD(fstatvfs, "statvfs", (int fd, struct statvfs *room), fd, room)
 ON_FD(fstatvfs64, "statvfs", (int fd, struct statvfs64 *room), fd, room)
 
@@ -348,6 +400,25 @@ ON_FD(fstatvfs64, "statvfs", (int fd, struct statvfs64 *room), fd, room)
 POSIX_FALLOCATE(posix_fallocate, off_t)
 POSIX_FALLOCATE(posix_fallocate64, off64_t)
 
+/* Of a descriptor that could be written to, which is when file systems have something to say. It is closed anyway. */
+int close(int fd)
+{
+    REAL(close);
+    struct call call;
+    int before = errno;
+    int flags = (int)syscall(SYS_fcntl, fd, F_GETFL);
+    errno = before;
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+        return real(fd);
+    if (at_fd(&call, "close", fd, 0) == FAIL) {
+        int error = errno;
+        real(fd);
+        errno = error;
+        return (int)ended(&call, -1);
+    }
+    return (int)ended(&call, real(fd));
+}
+
 #define FCNTL(function)                                                      \
     int function(int fd, int command, ...)                                   \
     {                                                                        \
@@ -357,9 +428,10 @@ POSIX_FALLOCATE(posix_fallocate64, off64_t)
         va_start(rest, command);                                             \
         void *argument = va_arg(rest, void *);                               \
         va_end(rest);                                                        \
-        if (command != F_SETLK && command != F_SETLKW && command != F_OFD_SETLK && command != F_OFD_SETLKW) \
+        bool locks = command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW; \
+        if (!locks && command != F_DUPFD_CLOEXEC)                            \
             return real(fd, command, argument);                              \
-        if (at_fd(&call, "lock", fd, 0) == FAIL)                             \
+        if (at_fd(&call, locks ? "lock" : "dup", fd, 0) == FAIL)             \
             return (int)ended(&call, -1);                                    \
         return (int)ended(&call, real(fd, command, argument));               \
     }

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).with_suffix(".c")
 
-FILE_KINDS = ("write", "truncate", "fallocate", "fsync", "fdatasync", "syncfs", "flock", "lock", "statvfs")
+FILE_KINDS = ("write", "truncate", "fallocate", "fsync", "fdatasync", "syncfs", "flock", "lock", "statvfs", "close")
+MODE_KINDS = ("dup", "chmod", "chown")
 NAME_KINDS = ("open", "create", "tmpfile", "rename", "renameat2", "link", "unlink", "mkdir", "rmdir")
-KINDS = frozenset(FILE_KINDS + NAME_KINDS)
+KINDS = frozenset(FILE_KINDS + MODE_KINDS + NAME_KINDS)
 """What a call is known as. All that open, write, link or remove alike have one name: ``create`` is an open that may
-make a file, ``tmpfile`` one that makes a file without a name, ``lock`` a byte-range lock, ``write`` any write at all.
+make a file, ``tmpfile`` one that makes a file without a name, ``lock`` a byte-range lock, ``write`` any write at all,
+``close`` only that of a file that could be written to: it is closed and fails.
 ``renameat2`` is apart from ``rename``, as there is another way without it."""
 
 
@@ -34,8 +36,8 @@ class Fault:
 
     calls: str
     """One of `KINDS`, several with commas between, or ``*`` for all."""
-    action: int | Literal["short", "kill"]
-    """An errno; ``short`` for a write of half of it; ``kill`` for a SIGKILL instead of the call."""
+    action: int | Literal["short", "nothing", "kill"]
+    """An errno; ``short`` or ``nothing`` for a write of half or none of it; ``kill`` for SIGKILL instead of a call."""
     path: str = ""
     """Text that the path, or either path, must hold; with a final ``$`` it must end in it."""
     when: str = "1+"
@@ -70,8 +72,14 @@ class Failing:
     def __init__(self, library: Path) -> None:
         self.library = library
 
-    def environment(self, *faults: Fault, within: Path, log: Path | None = None) -> dict[str, str]:
-        """Variables for a child whose calls fail so, and are logged; only those on paths that hold ``within``."""
+    def environment(
+        self, *faults: Fault, within: Path, log: Path | None = None, stat: str | None = None
+    ) -> dict[str, str]:
+        """Variables for a child whose calls fail so, and are logged; only those on paths that hold ``within``.
+
+        ``stat``: what plain files there are said to be, ``links:0`` for one, or ``numbers`` for another inode number
+        each time.
+        """
         for fault in faults:
             if not (fault.calls == "*" or set(fault.calls.split(",")) <= KINDS) or str(fault).count(":") != 3:
                 raise ValueError(f"{fault} cannot be used")
@@ -80,6 +88,8 @@ class Failing:
             "FAILING_WITHIN": str(within),
             "FAILING_RULES": ";".join(map(str, faults)),
         }
+        if stat is not None:
+            variables["FAILING_STAT"] = stat
         return variables if log is None else {**variables, "FAILING_LOG": str(log)}
 
 
