@@ -123,14 +123,22 @@ def flush(fd: int) -> None:
     NFS, CIFS and FUSE write what they hold back when a descriptor is closed, any one of the open file's, and tell only
     then of a quota or a full disk.
     """
-    for left in reversed(range(_INTERRUPTED)):
+    try:
+        _close(os.dup(fd))
+    except InterruptedError as error:
+        _flush_again(fd, error)
+
+
+def _flush_again(fd: int, error: OSError) -> None:
+    """Do as `flush` where a signal has cut that short. Raises OSError."""
+    for _ in range(_INTERRUPTED):
         try:
             _close(os.dup(fd))
-        except InterruptedError:
-            if not left:
-                raise
+        except InterruptedError as again:
+            error = again
         else:
             return
+    raise error
 
 
 def unlink(spot: Spot, path: str) -> None:

@@ -22,7 +22,7 @@ import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from downloader import files
-from downloader.errors import FileLost, GdlError
+from downloader.errors import FileLost, GdlError, Interrupted
 from downloader.files import is_at, translate, translated
 from downloader.statefile import PART, STATE, StateFile, beside, create_state, tail
 
@@ -141,9 +141,21 @@ class Part:
         self._beside.write(self.state.dump())
 
     def in_thread(self, function: Callable[[int], T]) -> T:
-        """Call ``function`` with a descriptor of the file in another thread; blocks the calling greenlet only."""
-        with translated(self.shown):
-            return files.in_thread(function, os.dup(self._fd))
+        """Call ``function`` with a descriptor of the file in another thread; blocks the calling greenlet only.
+
+        That is closed afterwards, and what the file system says then counts as in `flush`.
+        """
+
+        def call(fd: int) -> T:
+            value = function(fd)
+            files.flush(fd)
+            return value
+
+        try:
+            return files.in_thread(call, os.dup(self._fd))
+        except OSError as error:
+            self._lost = True
+            raise translate(error, self.shown) from error
 
     @property
     def occupied(self) -> int:
@@ -164,6 +176,25 @@ class Part:
             self._lost = True  # the system tells of it once: a second call would say that all is well
             raise translate(error, self.shown) from error
 
+    def flush(self) -> None:
+        """Hear what the file system has to say of the bytes written so far, which may be that it has not kept them.
+
+        Blocks the calling greenlet only, but for the few bytes of a file without a name, and where the run is stopped.
+        """
+        try:
+            if self.path is None:
+                files.flush(self._fd)
+                return
+            try:
+                files.in_thread(files.flush, os.dup(self._fd))
+            except Interrupted:  # a whole file had better be saved than be lost
+                if self.worth_keeping:
+                    raise
+                files.flush(self._fd)
+        except OSError as error:
+            self._lost = True
+            raise translate(error, self.shown) from error
+
     def publish(self, final: str, *, replace: bool = False, fsync: bool = False) -> bool | None:
         """Give the file its ``final`` name in one step; False, and nothing done, where that exists already.
 
@@ -172,6 +203,8 @@ class Part:
         """
         if fsync:
             self.sync()
+        else:
+            self.flush()
         if self.path is not None and self.state is not None:
             self.state.published, self.state.synced = True, fsync
             self.save()
@@ -222,7 +255,7 @@ class Part:
         """End without publishing: keep the part if it can be continued, else remove it; tell which. Idempotent."""
         if self._fd < 0:
             return False
-        if self.state is None or self._named or not self.worth_keeping:
+        if self._beside is None or self.state is None or self._named or not self.worth_keeping:
             self.discard()
             return False
         try:
@@ -235,6 +268,11 @@ class Part:
             self.state.synced = self.state.synced or self.state.boot == files.boot_id()
             self.state.published = False
             self.save()
+            try:
+                self._beside.flush()
+            except GdlError:
+                self.discard()
+                raise
         finally:
             self.release()
         return True

@@ -146,6 +146,11 @@ class StateFile:
         with translated(self._path):
             os.fsync(self._fd)
 
+    def flush(self) -> None:
+        """Hear what the file system has to say of what was written."""
+        with translated(self._path):
+            files.flush(self._fd)
+
     def remove(self, *, sure: bool = False) -> None:
         """Remove what is there, if it is this file, or in any case where it is ``sure`` to be a state of gdl's."""
         spot = None

@@ -21,7 +21,7 @@ from support.failing import Failing, Fault
 from support.threads import busy_threads, descriptor
 
 from downloader import files, leftovers, resume, statefile
-from downloader.errors import FileLost, NameRefused, StopRun
+from downloader.errors import FileLost, Interrupted, NameRefused, StopRun
 from downloader.files import boot_id
 from downloader.folders import Folders
 from downloader.partfile import SAVE_EVERY, Part, open_nameless
@@ -398,6 +398,23 @@ def test_a_wait_for_the_disk_that_is_given_up_unlocks_the_part(folder: Path) -> 
         syncing.kill()
         part.release()
         opened(folder / "a.jpg").discard()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_who_is_stopped_while_the_disk_is_heard_still_publishes_what_cannot_be_kept(folder: Path, kept: bool) -> None:
+    part = begun(folder / "a", b"x" * 2 * MIB, **(continuable() if kept else {}))
+    with busy_threads():
+        publishing = gevent.spawn(part.publish, "a")
+        gevent.sleep(0)
+        publishing.kill(Interrupted("stopped"), block=False)
+        publishing.join()
+        if kept:
+            assert isinstance(publishing.exception, Interrupted)
+            assert names(folder) == ["a.part", "a.part.json"]
+            part.discard()
+        else:
+            assert publishing.value is True
+            assert names(folder) == ["a"]
 
 
 # Ending without publishing
