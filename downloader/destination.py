@@ -200,7 +200,7 @@ class Destination:
             finally:
                 if not isinstance(part, Part):
                     context.working.discard(key)
-            if part is Taken.IN_PROGRESS and not context.locks.holds(self._locked or ""):
+            if part is Taken.IN_PROGRESS and not context.locks.rules_out(self._locked or ""):
                 raise Skip("in progress", context.path(name))
             # Who has locked it though the name is ours is no gdl: anybody may who can read it.
             if isinstance(part, Taken):

@@ -4,6 +4,9 @@ The locks are byte ranges of ``.gdl.lock`` in that folder, one byte for each nam
 so the file stays empty. They save requests and bytes, no more: two writers of one part are kept apart by the part's
 own lock. So nothing that goes wrong here fails an item. No name in a list can start with a dot: none is this file's.
 
+Whoever may write to the folder may lock names (`sharing`). Whoever may read the file can lock it too, but only for
+reading, which no gdl does with a name: such a lock is nobody's work, and keeps names from being locked, not saved.
+
 Who comes and who goes, so that the file vanishes with its last user and nobody is left with a lock on a lost one:
 
 - From opening to closing each user holds a shared lock on the presence byte. It is refused only while somebody removes
@@ -18,17 +21,17 @@ import errno
 import fcntl
 import os
 import stat
-import struct
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from gevent import monkey
 
-from downloader import files
+from downloader import bytelocks, files
+from downloader.bytelocks import UNSUPPORTED, lock, lock_after_all
 from downloader.errors import GdlError
 from downloader.files import close
 from downloader.hashes import blake2b
+from downloader.sharing import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,25 +47,16 @@ _NAME: Final = LOCK_FILE.encode()
 _sleep = monkey.get_original("time", "sleep")
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
 
-# Linux's locks that belong to an open file, not to the process: closing another descriptor does not drop them.
-_OFD: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
-_flock = struct.Struct("hhqqi0q").pack  # Linux's struct flock with 64-bit offsets; l_pid must be 0
-_LOCKF: Final = {
-    fcntl.F_RDLCK: fcntl.LOCK_SH | fcntl.LOCK_NB,
-    fcntl.F_WRLCK: fcntl.LOCK_EX | fcntl.LOCK_NB,
-    fcntl.F_UNLCK: fcntl.LOCK_UN,
-}
-
 # Not blocking matters only where somebody has put a named pipe in the file's place.
 _FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _PRESENCE: Final = 0
 _TRIES: Final = 40
 """Most times the file is opened anew because it is just being removed; a millisecond passes between most of them."""
 
+_REFUSALS: Final = 5
+"""Most times it is opened anew because it is not to be opened."""
+
 NO_LOCKS: Final = "the output folder has no file locks: two gdl must not work on that folder at the same time"
-UNSUPPORTED: Final = frozenset(
-    {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EOVERFLOW}
-)
 _NOT_OURS: Final = frozenset({errno.EEXIST, errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO})
 
 
@@ -77,7 +71,7 @@ class NameLocks:
     ``warn`` is told, once, where names cannot be locked though files could be written.
     """
 
-    __slots__ = ("_file", "_folders", "_held", "_wanted", "_warn", "_warned")
+    __slots__ = ("_file", "_folders", "_free", "_held", "_wanted", "_warn", "_warned")
 
     def __init__(self, folders: Folders, *, warn: Callable[[str], None]) -> None:
         self._folders = folders
@@ -85,6 +79,7 @@ class NameLocks:
         self._warned = False
         self._file: _LockFile | None = None
         self._held: dict[str, int] = {}
+        self._free: set[str] = set()
         self._wanted: set[str] = set()
 
     @property
@@ -96,8 +91,8 @@ class NameLocks:
         """Lock ``key``, the file's path within the folder; False where another run (or object) holds it.
 
         True where it is held now, was held already, or cannot be locked: because the folder is not there and not to be
-        made (``make``), or has no locks. What was not locked is locked as soon as the folder is there, and tried again
-        at the next call for the same key.
+        made (``make``), has no locks, or somebody reads the file under a lock. What was not locked is locked as soon as
+        the folder is there, and tried again at the next call for the same key.
         """
         if key in self._held:
             return True
@@ -109,21 +104,28 @@ class NameLocks:
             return True
         start = _offset(key)
         try:
-            if not file.lock(start):
-                return False
+            locked = file.lock(start)
         except OSError as error:
             self._explain(error)
-        else:
+            return True
+        if locked:
             self._held[key] = start
-        return True
+        elif locked is None:
+            self._free.add(key)
+            self._warn(
+                f"{self._folders.path(LOCK_FILE)} is locked by a program that only reads it: "
+                "two gdl must not work on that folder at the same time"
+            )
+        return locked is not False
 
-    def holds(self, key: str) -> bool:
-        """Tell whether ``key`` is locked for this run, so that no other that can lock names is at it."""
-        return key in self._held
+    def rules_out(self, key: str) -> bool:
+        """Tell whether no other gdl that can lock names was at ``key`` when it was taken."""
+        return key in self._held or key in self._free
 
     def drop(self, key: str) -> None:
         """Unlock ``key``; nothing happens where it is not held."""
-        self._wanted.discard(key)
+        for keys in (self._wanted, self._free):
+            keys.discard(key)
         start = self._held.pop(key, None)
         if start is not None and self._file is not None:
             self._file.unlock(start)
@@ -205,18 +207,23 @@ class _LockFile:
         self._locked: set[int] = set()
         self.users = 1
 
-    def lock(self, start: int) -> bool:
-        """Lock the byte at ``start``; False where it is locked already. Raises OSError where there are no locks."""
+    def lock(self, start: int) -> bool | None:
+        """Lock the byte at ``start``; False where it is locked already, None where only for reading.
+
+        Raises OSError where there are no locks.
+        """
         # Locks that belong to the process would let another object in the same process have it too.
-        if start in self._locked or not _lock(self._fd, fcntl.F_WRLCK, start):
+        if start in self._locked:
             return False
-        self._locked.add(start)
-        return True
+        locked = lock(self._fd, fcntl.F_WRLCK, start) or lock_after_all(self._fd, start)
+        if locked:
+            self._locked.add(start)
+        return locked
 
     def unlock(self, start: int) -> None:
         self._locked.discard(start)
         try:  # noqa: SIM105 suppress takes longer than all else here
-            _lock(self._fd, fcntl.F_UNLCK, start)
+            lock(self._fd, fcntl.F_UNLCK, start)
         except OSError:
             pass
 
@@ -228,8 +235,8 @@ class _LockFile:
                 return
             _shared.pop(self._identity, None)
             try:
-                _lock(self._fd, fcntl.F_UNLCK, _PRESENCE)
-                if _lock(self._fd, fcntl.F_WRLCK, _PRESENCE) and _is_at(self._spot, os.fstat(self._fd)):
+                lock(self._fd, fcntl.F_UNLCK, _PRESENCE)
+                if lock(self._fd, fcntl.F_WRLCK, _PRESENCE) and _is_at(self._spot, os.fstat(self._fd)):
                     _unlink(self._spot)
             except OSError:
                 pass  # an empty file stays; the next user removes it
@@ -245,7 +252,7 @@ _guard = _allocate_lock()
 
 def _open(folder: Folder) -> _LockFile:
     """Open the lock file of ``folder``. Raises OSError where there is none to be had."""
-    if _OFD is not None:
+    if bytelocks.OFD is not None:
         return _LockFile(folder)
     with _guard:
         file = _shared.get(folder.identity)
@@ -260,7 +267,14 @@ def _open_present(spot: Spot) -> int:
     """Return a descriptor of the file at ``spot`` that holds the shared lock on its presence byte."""
     ours = False
     for tries in range(_TRIES):
-        fd, made = _open_or_make(spot)
+        try:
+            fd, made = _open_or_make(spot)
+        except PermissionError:
+            # Who has just made it may not have opened it to others yet.
+            if tries >= _REFUSALS or not files.is_writable(spot[0]):
+                raise
+            _sleep(0.001)
+            continue
         try:
             if fd >= 0 and _is_present(fd, spot, made=made):
                 return fd
@@ -295,8 +309,10 @@ def _is_present(fd: int, spot: Spot, *, made: bool) -> bool:
     # A file of ours is empty and has one name: anything else was planted, or is somebody's own.
     if not made and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    if found.st_uid == os.geteuid():
+        share(fd, spot[0])
     try:
-        return _lock(fd, fcntl.F_RDLCK, _PRESENCE) and _is_at(spot, found)
+        return lock(fd, fcntl.F_RDLCK, _PRESENCE) and _is_at(spot, found)
     except OSError as error:
         if error.errno in UNSUPPORTED and _is_at(spot, found):
             _unlink(spot)  # of use to nobody here
@@ -316,15 +332,3 @@ def _offset(key: str) -> int:
     """Return where the lock of ``key`` is: the same in every process, from 1 to 2^62."""
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 2) + 1
-
-
-def _lock(fd: int, kind: int, start: int) -> bool:
-    """Set a lock on one byte, without waiting; False where it is another's. Raises OSError where there are no locks."""
-    try:
-        if _OFD is not None:
-            fcntl.fcntl(fd, _OFD, _flock(kind, os.SEEK_SET, start, 1, 0))
-        else:
-            fcntl.lockf(fd, _LOCKF[kind], 1, start)
-    except (BlockingIOError, PermissionError):  # POSIX allows either for a lock that is taken
-        return False
-    return True

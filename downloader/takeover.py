@@ -13,8 +13,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from downloader import files, resume
+from downloader.bytelocks import UNSUPPORTED
 from downloader.errors import NameRefused
-from downloader.locks import NO_LOCKS, UNSUPPORTED
+from downloader.locks import NO_LOCKS
 from downloader.partfile import Part
 from downloader.resume import State
 from downloader.statefile import (

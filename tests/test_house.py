@@ -31,6 +31,8 @@ LAYERS = (
     | {
         "disk",
         "folders",
+        "sharing",
+        "bytelocks",
         "takeover",
         "verdict",
         "cookies",

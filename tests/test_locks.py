@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.cli import environment
 
-from downloader import files, locks
+from downloader import bytelocks, files, locks
 from downloader.folders import Folders
 from downloader.locks import LOCK_FILE, NameLocks, complaint
 
@@ -124,7 +125,7 @@ def another(folder: Path, extra: dict[str, str] | None = None) -> Iterator[Anoth
 def _either_owner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """To whom a lock belongs: to the open file, or where there are no such locks, to the process."""
     if request.param == "process":
-        monkeypatch.setattr(locks, "_OFD", None)
+        monkeypatch.setattr(bytelocks, "OFD", None)
 
 
 def test_making_the_object_touches_nothing(tmp_path: Path) -> None:
@@ -270,6 +271,76 @@ def test_a_folder_removed_and_made_anew_is_left_as_it_is(tmp_path: Path) -> None
     assert os.listdir(folder) == []
 
 
+@contextmanager
+def read_locked(path: Path) -> Iterator[None]:
+    """What whoever may read the file may do: lock all of it for reading."""
+    with path.open("rb") as file:
+        command = getattr(fcntl, "F_OFD_SETLK", None)
+        if command is None or sys.platform != "linux":
+            pytest.skip("takes locks of open files")
+        fcntl.fcntl(file, command, struct.pack("hhqqi0q", fcntl.F_RDLCK, 0, 0, 0, 0))
+        yield
+
+
+@pytest.mark.usefixtures("_either_owner")
+def test_who_only_reads_the_file_keeps_no_name_from_anybody(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    with locked(tmp_path, warnings.append) as names, another(tmp_path) as other:
+        assert names.take("a", make=True)
+        assert warnings == []
+        names.drop("a")
+        with read_locked(tmp_path / LOCK_FILE):
+            assert names.take("a", make=True)
+            assert names.rules_out("a")
+            assert not names.rules_out("b")
+            names.drop("a")
+            assert not names.rules_out("a")
+            assert names.take("a", make=True)
+            assert other.ask("take a") == "True"
+        [warning] = set(warnings)
+        assert warning.startswith(f"{tmp_path}/{LOCK_FILE} is locked by a program that only reads it: two gdl must not")
+        assert names.take("b", make=True), "as soon as nobody reads it names are locked again"
+        assert names.rules_out("b")
+        assert other.ask("take b") == "False"
+        assert other.ask("take c") == "True"
+        assert names.take("c", make=True) is False
+        assert not names.rules_out("c")
+        other.end()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_name_that_is_dropped_just_then_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = bytelocks.lock
+    with locked(tmp_path) as one, locked(tmp_path) as two:
+        assert one.take("a", make=False)
+
+        def refused_once(*_: int) -> bool:
+            monkeypatch.setattr(locks, "lock", real)
+            one.drop("a")
+            return False
+
+        monkeypatch.setattr(locks, "lock", refused_once)
+        assert two.take("a", make=False)
+        assert not one.take("a", make=False)
+
+
+def test_who_makes_the_file_is_given_the_time_to_open_it_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refusals = locks._open_or_make, [True] * 3
+
+    def refuse_first(spot: files.Spot) -> tuple[int, bool]:
+        if refusals:
+            refusals.pop()
+            raise PermissionError(errno.EACCES, "not yet")
+        return real(spot)
+
+    monkeypatch.setattr(locks, "_open_or_make", refuse_first)
+    with locked(tmp_path) as names:
+        assert names.take("a", make=False)
+        assert names.rules_out("a")
+
+
 def plant_link(path: Path) -> None:
     (path.parent / "target").write_bytes(b"")
     path.symlink_to("target")
@@ -367,7 +438,7 @@ def test_a_file_that_stays_in_removal_is_given_up(tmp_path: Path, monkeypatch: p
     fd = os.open(tmp_path / LOCK_FILE, os.O_RDWR | os.O_CREAT)
     warnings: list[str] = []
     try:
-        assert locks._lock(fd, fcntl.F_WRLCK, 0)
+        assert bytelocks.lock(fd, fcntl.F_WRLCK, 0)
         with locked(tmp_path, warnings.append) as names:
             assert names.take("a", make=False)
             assert names.take("b", make=False)
@@ -516,7 +587,7 @@ class Actor:
         self._stopped.release()
 
     def _before_call(self, frame: FrameType, event: str, function: object) -> None:
-        if event == "c_call" and frame.f_code.co_filename in (locks.__file__, files.__file__):
+        if event == "c_call" and frame.f_code.co_filename in (bytelocks.__file__, locks.__file__, files.__file__):
             name = getattr(function, "__name__", "")
             if name in SYSTEM_CALLS:
                 self.next = name
@@ -558,7 +629,7 @@ def every_order(run: Callable[[Choose], None]) -> int:
 @pytest.fixture
 def _by_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks that exclude threads like processes; the guard, of use only to the others, would stop who holds it."""
-    if locks._OFD is None:
+    if bytelocks.OFD is None:
         pytest.skip("locks belong to the process here")
     monkeypatch.setattr(locks, "_guard", nullcontext())
 
@@ -614,7 +685,7 @@ def no_matter(_: object) -> None:
 # Takes and drops, comes and goes, and dies now and then. The marker is another kind of lock, to check the first.
 STRESS = """
 import os, random, signal, sys, time
-from downloader import locks
+from downloader import bytelocks
 from downloader.folders import Folders
 from downloader.locks import NameLocks
 
@@ -623,7 +694,7 @@ def refuse(message):
 
 folder, markers, seed, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 if seed % 3 == 0:
-    locks._OFD = None  # this one's locks belong to the process
+    bytelocks.OFD = None  # this one's locks belong to the process
 chance = random.Random(seed)
 counts = dict(taken=0, refused=0, closed=0, killed=0)
 print("ready", flush=True)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import sys
+import threading
 import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import samples
+from support import answers, samples
 from support.cli import GDL, RunningGdl, run_gdl
 from support.disks import as_user
 from support.failing import Failing, Fault, read_calls
 from support.parts import Film, cut_film, files, leave_parts, part_path, read_state, state_path
+from support.processes import wait_until
 
 from downloader import leftovers
 from downloader.files import boot_id
@@ -46,10 +49,14 @@ def out(tmp_path: Path) -> Path:
     return folder
 
 
-def run_as(uid: int, *args: str, cwd: Path, env: dict[str, str] | None = None) -> Completed:
-    before = as_user(uid)
+def running_as(uid: int, *args: str, cwd: Path, group: int | None = None) -> RunningGdl:
+    before = as_user(uid, group)
     program = ("-c", f"import os, sys; os.execv({before[0]!r}, {[*before, sys.executable]!r} + sys.argv[1:])", *GDL)
-    with RunningGdl(("--json", "--retries", "0", "-o", "out", *args), program=program, cwd=cwd, env=env) as running:
+    return RunningGdl(("--json", "--retries", "0", "-o", "out", *args), program=program, cwd=cwd)
+
+
+def run_as(uid: int, *args: str, cwd: Path, group: int | None = None) -> Completed:
+    with running_as(uid, *args, cwd=cwd, group=group) as running:
         return running.wait()
 
 
@@ -229,6 +236,51 @@ def test_whose_a_file_is_is_found_out_only_where_it_matters_and_leaves_nothing(
     probes = [call.kind for call in read_calls(log) if ".gdl-" in call.path or call.kind == "tmpfile"]
     assert probes == (["tmpfile"] if nameless else ["tmpfile", "create", "close", "unlink"])
     assert files(out) == [NAME, "other.mp4"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.parametrize(
+    ("mode", "group", "shared"), [(0o2775, MINE, True), (0o775, MINE, True), (0o777, 0, True), (0o755, MINE, False)]
+)
+def test_users_who_share_a_folder_share_its_locks(
+    faults: f.FaultServer, tmp_path: Path, out: Path, mode: int, group: int, umask: int, shared: bool
+) -> None:
+    """The first is slow; who comes meanwhile leaves its file alone, if he could have written to the folder at all."""
+    go_on = threading.Event()
+    url = faults.route(f"/{NAME}", answers.when(go_on, Film(BODY)))
+    os.chown(out, 1002, group)
+    out.chmod(mode)
+    before = os.umask(umask)
+    try:
+        with running_as(1002, url, cwd=tmp_path, group=group) as first:
+            faults.wait_for_requests(1)
+            wait_until((out / ".gdl.lock").exists, "the lock")
+            done = run_as(1003, url, cwd=tmp_path, group=group) if shared else None
+            found = (out / ".gdl.lock").stat()
+            go_on.set()
+            assert first.wait().returncode == 0
+    finally:
+        os.umask(before)
+    if done is not None:
+        assert [result["reason"] for result in done.results] == ["in progress"], done.stderr
+        assert "warning" not in done.stderr
+    assert not (found.st_mode & 0o022) or shared
+    assert files(out) == [NAME]
+    assert len(faults.requests) == 1
+
+
+def test_who_may_only_read_a_folder_keeps_nothing_in_it_from_being_saved(
+    faults: f.FaultServer, tmp_path: Path, out: Path
+) -> None:
+    """He locks names and the part, both for as long as he likes."""
+    url = faults.route(f"/{NAME}", cut_film(BODY, 2 * MIB))
+    leave_parts(tmp_path, url)
+    faults.route(f"/{NAME}", Film(BODY))
+    (out / ".gdl.lock").touch()
+    with locked(part_path(out / NAME)), (out / ".gdl.lock").open("rb") as lock:
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi0q", fcntl.F_RDLCK, 0, 0, 0, 0))
+        done = run_gdl("--json", "-q", "--retries", "0", "-o", "out", url, cwd=tmp_path)
+        check_saved(done, out, owner=0)
 
 
 @contextmanager

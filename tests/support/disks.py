@@ -52,11 +52,11 @@ def without_privileges() -> list[str]:
     return [find_program("setpriv"), "--bounding-set=-all", "--inh-caps=-all"]
 
 
-def as_user(uid: int) -> list[str]:
+def as_user(uid: int, gid: int | None = None) -> list[str]:
     """What to put before a command so that another user runs it, who may read everything; for root only."""
     if os.geteuid() != 0:
         pytest.skip("only root may be somebody else")
-    user = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    user = [f"--reuid={uid}", f"--regid={uid if gid is None else gid}", "--clear-groups"]
     return [find_program("setpriv"), *user, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
 
