@@ -93,12 +93,17 @@ def _digest(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def variants(name: str, url: str) -> Iterator[str]:
-    """Give the names that belong to ``url``; all but the first are for lists made to collide."""
+def variants(name: str, url: str, limit: int = naming.LIMIT) -> Iterator[str]:
+    """Give the names that belong to ``url``, in ``limit`` bytes; all but the first are for lists made to collide."""
     for digits in (8, 16):
-        yield naming.collided(name, url, digits=digits)
+        yield naming.collided(name, url, digits=digits, limit=limit)
     for number in count(2):
-        yield naming.numbered(naming.collided(name, url, digits=16), number)
+        yield _numbered(name, url, number, limit)
+
+
+def _numbered(name: str, url: str, number: int, limit: int) -> str:
+    digits = naming.collided(name, url, digits=16, limit=limit - len(f" ({number})"))
+    return naming.numbered(digits, number, limit=limit)
 
 
 @dataclass(slots=True)
@@ -119,6 +124,8 @@ class NameLedger:
     """
 
     def __init__(self, *, limit: int = SPILL) -> None:
+        self.longest: Callable[[str], int] = lambda _: naming.LIMIT
+        """Tells how many bytes each part of a name may have."""
         self._taken = SeenSet(limit=limit)
         self._waiting: OrderedDict[int, _Entry] = OrderedDict()
         self._given: dict[int, str] = {}
@@ -179,7 +186,7 @@ class NameLedger:
         """Take ``name``, or where it is taken the variant of it that belongs to ``url``."""
         if self._taken.add(naming.key(name)):
             return name
-        for variant in variants(name, url):
+        for variant in variants(name, url, self.longest(name)):
             if self._taken.add(naming.key(variant)):
                 return variant
         raise AssertionError("variants never end")

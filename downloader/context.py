@@ -77,6 +77,7 @@ class Context:
             self.folders.new = set()
         self.listing = leftovers.Listing(self.folders)
         self.locks = NameLocks(self.folders, warn=self.warn)
+        self.ledger.longest = self.folders.longest
 
     def close(self) -> None:
         """Let go of what belongs to the run alone."""
@@ -108,6 +109,16 @@ class Context:
         """Return the final path of a file called ``name``, for people."""
         return self.folders.path(name)
 
+    def fitted(self, name: str) -> str:
+        """Return ``name``, cut where its folder takes no names as long. Raises as `folders.Folders`."""
+        longest = self.folders.longest(name)
+        return name if longest >= naming.LIMIT else naming.shortened(name, longest)
+
+    def known_beforehand(self, item: Item) -> str | None:
+        """Return the name of ``item``, if that is certain before any request, as `naming.known_beforehand`."""
+        known = naming.known_beforehand(explicit=item.name, template=self.template, url=item.url, index=item.index)
+        return None if known is None else self.fitted(known)
+
     def existed(self, name: str, url: str) -> str | None:
         """Return as `existing`, but perhaps not what came after the run began: saves asking for most names."""
         return self.existing(name, url) if self.options.dry_run or self.listing.may_have(name) else None
@@ -133,7 +144,7 @@ class Context:
             self.warn(f"{path} may be damaged, the machine went down as it was saved: it is downloaded again")
             return None
         # Where the name was another URL's in an earlier run, this one's file lies beside it.
-        variant = naming.collided(name, url)
+        variant = naming.collided(name, url, limit=self.folders.longest(name))
         place = self.folders.find(variant)
         with files.translated(path):
             return self.path(variant) if place is not None and files.found_at((place[0].fd, place[1])) else path

@@ -18,6 +18,8 @@ _LEAST_NAMELESS = 8
 _REST = 96
 """What a run has open besides: its lists and records, the hub, the threads of look-ups and of waits for the disk, and
 the least numbers of look-ups that hang and of files that wait for their names."""
+_FOLDERS = 24
+"""The output folder, for itself and for its locks, and the sub-folders that are kept open or on the way to one."""
 _HELD = 3
 """What a transfer may have open besides its connection: the part, its state, a second connection being tried."""
 _NAMELESS = 2
@@ -48,7 +50,7 @@ def share_out(jobs: int, free: int | None) -> Room:
     """
     if free is None:
         return Room(jobs, _kept(jobs), MOST_HANGING, MOST_NAMELESS)
-    free -= _REST
+    free -= _REST + _FOLDERS
     most = max(free // (_HELD + 2), (free - _MOST_IDLE) // (_HELD + 1))
     transfers = max(1, min(jobs, most))
     free -= _HELD * transfers
@@ -61,7 +63,7 @@ def share_out(jobs: int, free: int | None) -> Room:
 
 def needed(jobs: int) -> int:
     """Return how many free descriptors are enough for all that ``jobs`` transfers may make use of."""
-    return _REST + _HELD * jobs + _kept(jobs) + MOST_HANGING + _NAMELESS * MOST_NAMELESS
+    return _REST + _FOLDERS + _HELD * jobs + _kept(jobs) + MOST_HANGING + _NAMELESS * MOST_NAMELESS
 
 
 def _kept(jobs: int) -> int:

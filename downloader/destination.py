@@ -96,14 +96,16 @@ class Destination:
         if name.given is None or disposition is not None or context.template is not None:
             before = name.given
             name.want(
-                naming.choose(
-                    explicit=item.name,
-                    template=context.template,
-                    url=item.url,
-                    final_url=final_url,
-                    index=item.index,
-                    disposition=disposition,
-                    extension=extension,
+                context.fitted(
+                    naming.choose(
+                        explicit=item.name,
+                        template=context.template,
+                        url=item.url,
+                        final_url=final_url,
+                        index=item.index,
+                        disposition=disposition,
+                        extension=extension,
+                    )
                 ),
                 context,
             )
@@ -189,7 +191,8 @@ class Destination:
     def _open_part(self) -> Part:
         """Open the part under its name, or under another where it is taken. Raises `Skip` where a gdl is at it."""
         context, wanted = self._context, self._kept or self.name or ""
-        for name in islice(chain((wanted,), variants(wanted, self._item.url)), MOST_NAMES):
+        others = variants(wanted, self._item.url, context.folders.longest(wanted))
+        for name in islice(chain((wanted,), others), MOST_NAMES):
             key = naming.key(name)
             if key in context.working:  # another item writes under it until the ledger has settled who gets it
                 continue
@@ -292,7 +295,8 @@ class Destination:
             if number > MOST_NUMBERS:
                 raise NameRefused(f"{context.path(wanted)} exists, and so do {MOST_NUMBERS:,} others with a number")
             files.breathe()
-            name = context.ledger.claim(naming.numbered(wanted, number), self._item.url)
+            numbered = naming.numbered(wanted, number, limit=context.folders.longest(wanted))
+            name = context.ledger.claim(numbered, self._item.url)
         if context.folders.new is not None:
             with files.translated(context.path(name)):
                 context.folders.sync_new(name)

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from typing import Final
 
 from downloader import files
+from downloader.safenames import LIMIT, SHORTEST
+
+BEHIND: Final = len(".part.json")
+"""Bytes that gdl puts behind a name, at most."""
+
+
+OPEN: Final = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+"""How a folder is opened."""
+ENTER: Final = OPEN | os.O_NOFOLLOW
+
+
+def encode(name: str) -> bytes:
+    """Return a name as it is on the disk."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 class Disk:
     """What is known of a file system."""
 
-    __slots__ = ("nameless", "owner")
+    __slots__ = ("longest", "nameless", "owner")
 
-    def __init__(self) -> None:
+    def __init__(self, fd: int) -> None:
+        """``fd`` is any of it."""
+        self.longest = longest_name(fd)
+        """Bytes that a name may have so that there is room for what gdl puts behind it."""
         self.nameless = True
         """Whether files may be made there that have no name at first."""
         self.owner: int | None = None
@@ -22,7 +41,7 @@ class Disk:
 class Folder:
     """An open folder."""
 
-    __slots__ = ("disk", "fd", "identity", "way")
+    __slots__ = ("disk", "disks", "fd", "identity", "way")
 
     def __init__(self, fd: int, way: bytes, disks: dict[int, Disk]) -> None:
         self.fd = fd
@@ -31,7 +50,9 @@ class Folder:
         """How to get there from the output folder, through no links."""
         found = os.fstat(fd)
         self.identity = found.st_dev, found.st_ino
-        self.disk = disks.get(found.st_dev) or disks.setdefault(found.st_dev, Disk())
+        self.disks = disks
+        """What is known of this and other file systems, by the number of their device."""
+        self.disk = disks.get(found.st_dev) or disks.setdefault(found.st_dev, Disk(fd))
 
     def close(self) -> None:
         """Close it."""
@@ -46,6 +67,17 @@ class Folder:
         if self.disk.owner is None:
             self.disk.owner = _owner_of_new_files(self.fd)
         return found.st_uid == (os.geteuid() if self.disk.owner is None else self.disk.owner)
+
+
+def longest_name(fd: int) -> int:
+    """Return `Disk.longest` of the file system of ``fd``: `safenames.LIMIT`, or less where that takes less."""
+    told = []
+    with suppress(OSError, ValueError):
+        told.append(os.fpathconf(fd, "PC_NAME_MAX"))
+    with suppress(OSError):
+        told.append(os.statvfs(fd).f_namemax)  # not every C library asks the file system for the former
+    # Some network mounts say 0.
+    return max(SHORTEST, min([LIMIT, *(most - BEHIND for most in told if most > 0)]))
 
 
 def _owner_of_new_files(folder: int) -> int | None:

@@ -229,7 +229,7 @@ class Engine:
             if not self._seen.add(_identity(item)):
                 raise Skip("duplicate")
             context = self._context
-            known = naming.known_beforehand(explicit=item.name, template=context.template, url=url, index=item.index)
+            known = context.known_beforehand(item)
             name = Name(item, known, context.ledger.enter(item.index, url, known))
             if name.given is not None:
                 if (path := context.existed(name.given, url)) is not None:

@@ -3,8 +3,7 @@
 A file is named by a `Spot`: the descriptor of its folder and its name there, in bytes; `folders` gives them out. So no
 path is looked up that somebody could change meanwhile, and no name depends on the locale.
 
-Publishing here never replaces a file that was not meant: one system call where there is one, a hard link or a
-reservation of the name otherwise. What may take long (waiting for the disk) runs in the hub's threads.
+What may take long (waiting for the disk) runs in the hub's threads.
 """
 
 from __future__ import annotations
@@ -14,11 +13,13 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
-from functools import cache
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import gevent
 from gevent import monkey
+from gevent.lock import Semaphore
 
 from downloader.errors import FileLost, NameRefused, StopRun
 
@@ -34,13 +35,13 @@ NAMELESS: Final = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_TMPFILE", os.O_DIREC
 
 # The patched close makes a detour through the hub for the sake of watchers; no watcher knows these descriptors.
 _close = monkey.get_original("os", "close")
-_link = getattr(os, "link", None)  # Python on Android has none
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Errors of a disk that takes no more."""
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
-_FATAL = _FULL | _NO_DESCRIPTORS | {errno.EIO}
+_FATAL = FULL | _NO_DESCRIPTORS | {errno.EIO}
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EXDEV})
-_RENAME_NOREPLACE = 1
+_turns: WeakKeyDictionary[Any, Semaphore] = WeakKeyDictionary()
 _INTERRUPTED: Final = 100
 """Signals in a row that may cut a wait for the file system short."""
 
@@ -90,7 +91,7 @@ def create_nameless(folder: int) -> int | None:
     try:
         return os.open(b".", NAMELESS, 0o666, dir_fd=folder)
     except OSError as error:
-        if error.errno in _FULL or error.errno in _NO_DESCRIPTORS:
+        if error.errno in FULL or error.errno in _NO_DESCRIPTORS:
             raise
         return None
 
@@ -182,11 +183,21 @@ def breathe() -> None:
         gevent.sleep(0)
 
 
-def in_thread(function: Callable[[int], T], fd: int) -> T:
-    """Call ``function`` with ``fd`` in a thread of the hub's; blocks the calling greenlet only, raises what it raises.
+def in_thread(function: Callable[[int], T], opening: Callable[[], int]) -> T:
+    """Call ``function`` in a thread of the hub's; blocks the calling greenlet only, raises what it raises.
 
-    The descriptor is closed afterwards. Where the greenlet is killed meanwhile, the thread goes on, or never begins.
+    It gets the descriptor that ``opening`` gives once there is a thread for it, so that those who wait hold none. That
+    is closed afterwards. Where the greenlet is killed meanwhile, the thread goes on, or never begins.
     """
+    hub = gevent.get_hub()
+    turns = _turns.get(hub)
+    if turns is None:
+        turns = _turns[hub] = Semaphore(hub.threadpool.maxsize)
+    with turns:
+        return _in_thread(hub, function, opening())
+
+
+def _in_thread(hub: Any, function: Callable[[int], T], fd: int) -> T:
     owned = [fd]  # whoever takes it out closes it
 
     def call() -> tuple[T | None, BaseException | None]:
@@ -202,7 +213,7 @@ def in_thread(function: Callable[[int], T], fd: int) -> T:
             close(mine)
 
     try:
-        value, error = gevent.get_hub().threadpool.apply(call)
+        value, error = hub.threadpool.apply(call)
     except BaseException:
         with suppress(IndexError):
             close(owned.pop())
@@ -212,9 +223,9 @@ def in_thread(function: Callable[[int], T], fd: int) -> T:
     return cast("T", value)
 
 
-def sync(fd: int) -> None:
-    """Wait until the disk has the bytes of ``fd``; blocks the calling greenlet only. Raises OSError."""
-    in_thread(_sync, os.dup(fd))
+def sync(opening: Callable[[], int]) -> None:
+    """Wait until the disk has a file's bytes; ``opening`` gives a descriptor as for `in_thread`. Raises OSError."""
+    in_thread(_sync, opening)
 
 
 def _sync(fd: int) -> None:
@@ -224,11 +235,14 @@ def _sync(fd: int) -> None:
 
 def sync_folder(folder: int) -> None:
     """Wait until the disk has the names in ``folder``; blocks the calling greenlet only. Raises OSError."""
+    fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
-        in_thread(os.fsync, os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder))
+        in_thread(os.fsync, partial(os.dup, fd))
     except OSError as error:
         if error.errno not in _UNSUPPORTED:  # some file systems keep names in order without being asked
             raise
+    finally:
+        close(fd)
 
 
 def free(fd: int) -> int | None:
@@ -247,97 +261,6 @@ def _without_inodes(fd: int) -> bool:
     except OSError:
         return False
     return bool(found.f_files) and not found.f_favail
-
-
-# Giving a file its name. A file system may refuse each way by whatever error it likes; where the error is one of these
-# the others would fail likewise.
-_SETTLED = _FULL | {errno.EEXIST, errno.ENOENT}
-
-
-def link_nameless(fd: int, target: Spot) -> bool | None:
-    """Give a nameless file its name; False where ``target`` exists, None where it cannot be done. Raises OSError."""
-    if _link is None:
-        return None
-    folder, name = target
-    try:
-        # Only with a folder's descriptor does Python call linkat, which can follow the link.
-        _link(f"/proc/self/fd/{fd}", name, src_dir_fd=fd, dst_dir_fd=folder, follow_symlinks=True)
-    except FileExistsError:
-        return is_at(fd, target)  # NFS asks twice where the first answer got lost
-    except OSError as error:
-        if error.errno in _FULL:
-            raise
-        return None  # without /proc, or without the folder, it is ENOENT
-    return True
-
-
-def rename_noreplace(source: Spot, target: Spot) -> bool:
-    """Rename without replacing; False where ``target`` exists.
-
-    Where it is done by a link ``source`` may be left as another name of the file. Raises OSError.
-    """
-    for rename in (_by_system_call, _by_link):
-        try:
-            return rename(source, target)
-        except OSError as error:
-            if error.errno in _SETTLED:
-                raise
-    return _by_reservation(source, target)
-
-
-@cache
-def _renameat2() -> Callable[[int, bytes, int, bytes], int] | None:
-    """Return the system's rename without replacing, which gives its error number or 0; None where there is none."""
-    import ctypes  # takes 4 ms, and most runs need none of it
-
-    try:
-        function = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
-
-    def rename(folder: int, name: bytes, new_folder: int, new_name: bytes) -> int:
-        failed = function(folder, name, new_folder, new_name, _RENAME_NOREPLACE)
-        return ctypes.get_errno() if failed else 0
-
-    return rename
-
-
-def _by_system_call(source: Spot, target: Spot) -> bool:
-    rename = _renameat2()
-    code = errno.ENOSYS if rename is None else rename(*source, *target)
-    if code and code != errno.EEXIST:
-        raise OSError(code, os.strerror(code))
-    return not code
-
-
-def _by_link(source: Spot, target: Spot) -> bool:
-    if _link is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    try:
-        _link(source[1], target[1], src_dir_fd=source[0], dst_dir_fd=target[0], follow_symlinks=False)
-    except FileExistsError:
-        there, new = found_at(source), found_at(target)
-        if there is None or new is None or not os.path.samestat(there, new):  # as in `link_nameless`
-            return False
-    with suppress(OSError):
-        os.unlink(source[1], dir_fd=source[0])
-    return True
-
-
-def _by_reservation(source: Spot, target: Spot) -> bool:
-    """Rename on a file system without hard links either (FAT and the like): reserve the name, then replace it."""
-    folder, name = target
-    try:
-        close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder))
-    except FileExistsError:
-        return False
-    try:
-        os.replace(source[1], name, src_dir_fd=source[0], dst_dir_fd=folder)
-    except OSError:
-        give_back(target)  # an empty file must not look like a finished one
-        raise
-    return True
 
 
 @cache

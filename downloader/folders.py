@@ -1,13 +1,9 @@
-"""The output folder and its sub-folders as open descriptors, so that nothing is written outside whatever is swapped.
+"""What is below the output folder, by descriptors, so that nothing is written outside whatever is swapped for a link.
 
-The output folder's own path is the user's choice, links and all. It is looked up once; from then on its descriptor is
-meant, also where something else has its path by now. Only when the folder itself was deleted is it made anew, in the
-same place and through no link.
-
-A sub-folder is entered part by part from there. A symbolic link on the way is read and followed by hand, part by part
-too, so that it may lead to another sub-folder but never out of the output folder. What is open stays open for a while,
-and is used again only while the way still leads to it. So a descriptor is good for the call at hand; whoever needs the
-folder later asks again.
+A sub-folder is entered part by part from the output folder (`outputfolder`). A symbolic link on the way is read and
+followed by hand, part by part too, so that it may lead to another sub-folder but never out of the output folder. What
+is open stays open for a while, and is used again only while the way still leads to it. So a descriptor is good for the
+call at hand; whoever needs the folder later asks again.
 
 Names are text here and UTF-8 on the disk, whatever the locale; a byte of the output folder's path that is no UTF-8
 stands as a lone surrogate.
@@ -22,8 +18,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from downloader import files
-from downloader.disk import Disk, Folder
-from downloader.errors import FileLost, NameRefused, StopRun
+from downloader.disk import ENTER, Folder, encode
+from downloader.errors import FileLost, NameRefused
+from downloader.outputfolder import OutputFolder
+from downloader.safenames import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,22 +30,15 @@ T = TypeVar("T")
 
 MOST_OPEN: Final = 16
 """Sub-folders that are kept open from one use to the next."""
+MOST_KNOWN: Final = 1000
+"""Sub-folders of which is kept how long their names may be."""
 MOST_LINKS: Final = 40
 """Symbolic links on one way, as many as Linux follows."""
 _TRIES: Final = 20
 """Most times that one folder is entered anew because somebody removes it as soon as it was made."""
 
-_OPEN: Final = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
-_ENTER: Final = _OPEN | os.O_NOFOLLOW
-
-
 Place: TypeAlias = tuple[Folder, bytes]
 """A folder and a name in it."""
-
-
-def encode(name: str) -> bytes:
-    """Return a name as it is on the disk."""
-    return name.encode("utf-8", "surrogateescape")
 
 
 class Folders:
@@ -58,44 +49,32 @@ class Folders:
     """
 
     def __init__(self, output: str) -> None:
-        try:
-            self._output = os.fsencode(output) or b"."  # as the command line had it
-        except UnicodeEncodeError:  # it is a program's, and the locale has no such letters
-            self._output = encode(output)
-        shown = self._output.decode("utf-8", "surrogateescape")
-        self._prefix = "" if shown == "." else os.path.join(shown, "")
-        self.shown = os.path.dirname(self._prefix) or "."
-        """The output folder's path for people."""
-        self._absolute: tuple[bytes, ...] = ()
-        # Of bytes in a name: a longer path could not be opened by other programs.
-        self._most = os.pathconf("/", "PC_PATH_MAX") - len(self._output) - len("/.part.json") - 1
-        self._root: Folder | None = None
+        self._output = OutputFolder(output)
         self._below: OrderedDict[bytes, Folder] = OrderedDict()
-        self._disks: dict[int, Disk] = {}
+        self._longest: dict[str, int] = {}
+        self.shown = self._output.shown
+        """The output folder's path for people."""
         self.new: set[bytes] | None = None
-        """Ways of the folders that were made and that the disk may not know yet; None where nobody wants to know."""
-        self._new_above: list[bytes] = []
+        """Ways of the sub-folders that were made and that the disk may not know yet; None where nobody asks."""
 
     def path(self, name: str) -> str:
         """Return the path of ``name`` for people."""
-        return self._prefix + name
+        return self._output.prefix + name
 
     def close(self) -> None:
         """Close all. What is asked for later is opened again."""
-        root, self._root = self._root, None
-        if root is not None:
-            root.close()
+        self._output.close()
         self._close_below(0)
 
     # Finding.
 
     def root(self) -> Folder | None:
         """Return the output folder itself; None where it is not there."""
-        return self._root or self._open()
+        return self._output.folder or self._output.open()
 
     def find(self, name: str) -> Place | None:
         """Return the place of ``name``; None where there is no such folder."""
-        root = self._root or self._open()
+        root = self._output.folder or self._output.open()
         if root is None:
             return None
         if "/" not in name:
@@ -106,16 +85,16 @@ class Folders:
 
     def make(self, name: str) -> Place:
         """Return the place of ``name``, whose folder is made where it is missing."""
-        root = self._root or self._open() or self._make_root()
+        root = self._output.folder or self._output.open() or self._output.make()
         leaf = encode(name)
-        if len(leaf) > self._most:
+        if len(leaf) > self._output.room:
             raise NameRefused(f"cannot write {self.path(name)}: {os.strerror(errno.ENAMETOOLONG)}")
         if "/" not in name:
             return root, leaf
         folder, _, leaf = leaf.rpartition(b"/")
         way, whole = self._walk(root, folder, make=True)
         if not whole:
-            way, whole = self._walk(self._anew(), folder, make=True)
+            way, whole = self._walk(self._remade(), folder, make=True)
         if not whole:
             raise FileLost(f"the folder of {self.path(name)} is removed as soon as it is made")
         return way[-1], leaf
@@ -133,77 +112,21 @@ class Folders:
             except OSError as error:
                 if not (again and isinstance(error, FileNotFoundError)):
                     raise files.translate(error, self.path(name) + suffix, folder.fd) from error
-                if folder is self._root:
-                    self._anew()
+                if folder is self._output.folder:
+                    self._remade()
         raise AssertionError("the second time it has returned or raised")
-
-    # The output folder.
 
     def is_writable(self) -> bool:
         """Tell whether the output folder is there and can be written to."""
-        return self._root is not None and files.is_writable(self._root.fd)
+        root = self._output.folder
+        return root is not None and files.is_writable(root.fd)
 
-    def _open(self) -> Folder | None:
-        try:
-            return self._open_root()
-        except OSError:  # what is wrong is told when it is to be made
-            return None
-
-    def _make_root(self) -> Folder:
-        try:
-            self._make_above(self._output)
-            return self._open_root()
-        except OSError as error:
-            raise self._closed_to_us(error) from error
-
-    def _open_root(self) -> Folder:
-        root = Folder(os.open(self._output, _OPEN), b"", self._disks)
-        try:
-            self._absolute = os.path.realpath(self._output), os.path.abspath(self._output)
-        except OSError:  # the current folder was removed
-            root.close()
-            raise
-        self._root = root
-        return root
-
-    def _make_above(self, path: bytes) -> None:
-        try:
-            os.mkdir(path)
-        except FileExistsError:
-            return
-        except FileNotFoundError:
-            parent = os.path.dirname(path)
-            if parent in (path, b""):
-                raise
-            self._make_above(parent)
-            os.mkdir(path)
-        if self.new is not None:
-            self._new_above.append(path)
-
-    def _closed_to_us(self, error: OSError) -> StopRun:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        return StopRun(f"cannot write to the folder {self.shown}: {reason}")
-
-    def _anew(self) -> Folder:
-        """Return the output folder, and if it was deleted, make it in the same place and open that."""
-        root = self._root
-        assert root is not None
-        real = self._absolute[0]
-        if not _is_deleted(root.fd, real):
-            return root
-        here = os.open(b"/", _OPEN)
-        try:
-            for part in filter(None, real.split(b"/")):
-                with suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=here)
-                above, here = here, os.open(part, _ENTER, dir_fd=here)
-                files.close(above)
-        except OSError as error:
-            files.close(here)
-            raise self._closed_to_us(error) from error
-        self.close()
-        self._root = Folder(here, b"", self._disks)
-        return self._root
+    def _remade(self) -> Folder:
+        """Return the output folder, which was made anew if it was deleted."""
+        before, folder = self._output.folder, self._output.remake()
+        if folder is not before:
+            self._close_below(0)
+        return folder
 
     # Sub-folders.
 
@@ -249,14 +172,16 @@ class Folders:
         try:
             for _ in range(_TRIES):
                 try:
-                    fd = os.open(part, _ENTER, dir_fd=here.fd)
+                    fd = os.open(part, ENTER, dir_fd=here.fd)
                 except FileNotFoundError:
                     if not make or not self._make_below(here, part):
                         return None
                 else:
-                    folder = self._below[way] = Folder(fd, way, self._disks)
+                    folder = self._below[way] = Folder(fd, way, here.disks)
                     return folder
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG and not make:
+                return None
             with suppress(OSError):
                 return os.readlink(part, dir_fd=here.fd)
             raise files.translate(error, self._shown_way(way), here.fd) from error
@@ -276,7 +201,7 @@ class Folders:
 
     def _inside(self, target: bytes, link: bytes) -> bytes:
         """Return where an absolute ``target`` is in the output folder."""
-        for path in self._absolute:
+        for path in self._output.absolute:
             base = os.path.join(path, b"")
             if os.path.join(target, b"").startswith(base):
                 return target[len(base) :]
@@ -293,6 +218,23 @@ class Folders:
             self._below.popitem(last=False)[1].close()
 
     # The disk.
+
+    def longest(self, name: str) -> int:
+        """Return how many bytes each part of ``name`` may have, by the folders that are there already."""
+        folder = name.rpartition("/")[0] if "/" in name else ""
+        known = self._longest.get(folder)
+        if known is None:
+            if len(self._longest) >= MOST_KNOWN:
+                self._longest.clear()
+            known = self._longest[folder] = self._find_longest(folder)
+        return known
+
+    def _find_longest(self, folder: str) -> int:
+        root = self.root()
+        if root is None:
+            return self._output.longest()
+        way, _ = self._walk(root, encode(shortened(folder, root.disk.longest)), make=False)
+        return min(entered.disk.longest for entered in way)
 
     def learn_no_nameless(self, name: str) -> None:
         """Take note that where ``name`` is files cannot be made without a name."""
@@ -314,22 +256,4 @@ class Folders:
                 files.sync_folder(above[0].fd)
             self.new.discard(way)
             way = parent
-        for path in self._new_above[::-1]:
-            fd = os.open(os.path.dirname(path) or b".", _OPEN)
-            try:
-                files.sync_folder(fd)
-            finally:
-                files.close(fd)
-            if path in self._new_above:
-                self._new_above.remove(path)
-
-
-def _is_deleted(fd: int, path: bytes) -> bool:
-    """Tell whether a folder in which nothing can be made any more was deleted, from ``path``."""
-    try:
-        if not os.fstat(fd).st_nlink:
-            return True
-        os.lstat(path)
-    except OSError:
-        return True
-    return False
+        self._output.sync_new()

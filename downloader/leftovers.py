@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from downloader import files, resume, spans
+from downloader import files, placing, resume, spans
 from downloader.files import found_at, is_at, translated
 from downloader.statefile import ASIDE, PART, STATE, beside, move_aside, ours_alone, read_state
 
@@ -112,7 +112,7 @@ def _is_whole(place: Place, state: State, boot: str) -> bool:
             _discard_outdated(part_spot, state_spot)
         return True
     if found.st_ino != state.inode:
-        # An empty file may be the name that was reserved for the part (`files.rename_noreplace`).
+        # An empty file may be the name that was reserved for the part (`placing.rename_noreplace`).
         reserved = not found.st_size and part is not None and part.st_ino == state.inode and part.st_size > 0
         if reserved:
             _remove(final)
@@ -127,7 +127,7 @@ def _is_whole(place: Place, state: State, boot: str) -> bool:
         return True
     if part is not None and not linked:
         move_aside(part_spot, beside(final, PART + ASIDE))
-    if not files.rename_noreplace(final, part_spot):  # another user's part is there
+    if not placing.rename_noreplace(final, part_spot):  # another user's part is there
         move_aside(final, beside(final, PART + ASIDE))
     return False
 

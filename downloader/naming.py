@@ -15,6 +15,7 @@ from downloader.safenames import (
     DEPTH_LIMIT,
     LIMIT,
     PATH_LIMIT,
+    SHORTEST,
     components,
     fit,
     joined,
@@ -22,6 +23,7 @@ from downloader.safenames import (
     last_segment,
     relative,
     sanitise,
+    shortened,
     split,
     url_hash,
 )
@@ -33,6 +35,7 @@ __all__ = [
     "FIELDS",
     "LIMIT",
     "PATH_LIMIT",
+    "SHORTEST",
     "Template",
     "choose",
     "collided",
@@ -42,6 +45,7 @@ __all__ = [
     "numbered",
     "relative",
     "sanitise",
+    "shortened",
     "split",
     "url_hash",
     "with_extension",
@@ -84,20 +88,20 @@ def _is_real(extension: str) -> bool:
     return 2 <= len(extension) <= 6 and not _is_page(extension)
 
 
-def collided(name: str, url: str, *, digits: int = 8) -> str:
-    """Return ``stem~HEX.ext``, with ``digits`` (at most 16) digits of the URL's `url_hash`."""
-    return _suffixed(name, f"~{url_hash(url)[:digits]}")
+def collided(name: str, url: str, *, digits: int = 8, limit: int = LIMIT) -> str:
+    """Return ``stem~HEX.ext``, with ``digits`` (at most 16) digits of the URL's `url_hash`, in ``limit`` bytes."""
+    return _suffixed(name, f"~{url_hash(url)[:digits]}", limit)
 
 
-def numbered(name: str, number: int) -> str:
-    """Return ``stem (number).ext``."""
-    return _suffixed(name, f" ({number})")
+def numbered(name: str, number: int, *, limit: int = LIMIT) -> str:
+    """Return ``stem (number).ext``, in ``limit`` bytes."""
+    return _suffixed(name, f" ({number})", limit)
 
 
-def _suffixed(name: str, suffix: str) -> str:
+def _suffixed(name: str, suffix: str, limit: int) -> str:
     folder, slash, last = name.rpartition("/")
     stem, extension = split(last)
-    return folder + slash + fit(stem, suffix + extension)
+    return folder + slash + fit(stem, suffix + extension, limit)
 
 
 def choose(

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from downloader import files
+from downloader import files, placing
 from downloader.errors import FileLost, GdlError, Interrupted
 from downloader.files import is_at, translate, translated
 from downloader.statefile import PART, STATE, StateFile, beside, create_state, tail
@@ -152,10 +152,13 @@ class Part:
             return value
 
         try:
-            return files.in_thread(call, os.dup(self._fd))
+            return files.in_thread(call, self._copy)
         except OSError as error:
             self._lost = True
             raise translate(error, self.shown) from error
+
+    def _copy(self) -> int:
+        return os.dup(self._fd)
 
     @property
     def occupied(self) -> int:
@@ -171,7 +174,7 @@ class Part:
     def sync(self) -> None:
         """Wait until the disk has every byte written so far; blocks the calling greenlet only."""
         try:
-            files.sync(self._fd)
+            files.sync(self._copy)
         except OSError as error:
             self._lost = True  # the system tells of it once: a second call would say that all is well
             raise translate(error, self.shown) from error
@@ -186,7 +189,7 @@ class Part:
                 files.flush(self._fd)
                 return
             try:
-                files.in_thread(files.flush, os.dup(self._fd))
+                files.in_thread(files.flush, self._copy)
             except Interrupted:  # a whole file had better be saved than be lost
                 if self.worth_keeping:
                     raise
@@ -213,7 +216,7 @@ class Part:
         target = folder.fd, name
         try:
             if self.path is None:
-                done = files.link_nameless(self._fd, target)
+                done = placing.link_nameless(self._fd, target)
             else:
                 source = (-1, b"") if own is None else beside((own[0].fd, own[1]), PART)
                 if not is_at(self._fd, source):
@@ -239,7 +242,7 @@ class Part:
             if replace:
                 os.replace(source[1], target[1], src_dir_fd=source[0], dst_dir_fd=target[0])
                 return True
-            return files.rename_noreplace(source, target)
+            return placing.rename_noreplace(source, target)
         finally:
             if saved:
                 files.unlink(beside(target, STATE), self._folders.path(final) + STATE)

@@ -19,6 +19,8 @@ DEFAULT = "download"
 """The name of last resort."""
 LIMIT = 245
 """Bytes a component may have in UTF-8: the 255 of common file systems less those of ``.part.json``."""
+SHORTEST = 48
+"""Bytes a component may have in any folder: no more than what sets two names apart takes, and an extension."""
 PATH_LIMIT = 3840
 """Bytes a whole name may have: Linux's PATH_MAX of 4096 less some room for the output folder."""
 DEPTH_LIMIT = 64
@@ -140,9 +142,9 @@ def split(name: str) -> tuple[str, str]:
     return stem, extension
 
 
-def fit(stem: str, tail: str) -> str:
-    """Join both within `LIMIT` bytes, cutting the stem, and not between a letter and its marks."""
-    room = LIMIT - len(tail.encode())
+def fit(stem: str, tail: str, limit: int = LIMIT) -> str:
+    """Join both within ``limit`` bytes, cutting the stem, and not between a letter and its marks."""
+    room = limit - len(tail.encode())
     data = stem.encode()
     if len(data) > room:
         kept = data[:room].decode("utf-8", "ignore")
@@ -151,6 +153,11 @@ def fit(stem: str, tail: str) -> str:
             end -= 1
         stem = (kept[:end] or kept).rstrip(EDGES)
     return stem + tail
+
+
+def shortened(name: str, limit: int) -> str:
+    """Cut the components of a name that have more than ``limit`` bytes, before their extensions."""
+    return "/".join([fit(*split(component), limit) for component in name.split("/")])
 
 
 def url_hash(url: str) -> str:

@@ -13,7 +13,7 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from downloader import files, resume
+from downloader import files, placing, resume
 from downloader.errors import FileLost, GdlError, NameRefused
 from downloader.files import translate, translated
 
@@ -186,7 +186,7 @@ def move_aside(source: Spot, aside: Spot) -> bytes:
     """Rename ``source`` to ``aside``, or that with a number where it exists; return its new name. Raises OSError."""
     for number in range(1, MOST_ASIDE):
         target = aside if number == 1 else beside(aside, str(number))
-        if files.rename_noreplace(source, target):
+        if placing.rename_noreplace(source, target):
             return target[1]
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 

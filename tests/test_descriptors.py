@@ -15,6 +15,7 @@ from support.samples import picture
 
 from downloader import download
 from downloader.descriptors import MOST_HANGING, MOST_NAMELESS, RAISED, Room, needed, share_out
+from downloader.folders import MOST_OPEN
 from downloader.options import JOBS, MOST_JOBS
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ FEW = 256
         (16, None, Room(16, 64, MOST_HANGING, MOST_NAMELESS)),
         (2000, None, Room(2000, 2256, MOST_HANGING, MOST_NAMELESS)),
         (128, 100_000, Room(128, 256, MOST_HANGING, MOST_NAMELESS)),
-        (128, 1000, Room(128, 256, 148, 74)),
-        (128, 240, Room(28, 60, 16, 8)),
-        (16, 240, Room(16, 64, 32, 16)),
-        (16, 190, Room(16, 46, 16, 8)),
-        (2000, 1000, Room(180, 364, 16, 8)),
+        (128, 1000, Room(128, 256, 136, 68)),
+        (128, 240, Room(24, 48, 16, 8)),
+        (16, 240, Room(16, 64, 20, 10)),
+        (16, 190, Room(14, 28, 16, 8)),
+        (2000, 1000, Room(176, 352, 16, 8)),
         (128, 100, Room(1, 1, 16, 8)),
         (128, 0, Room(1, 1, 16, 8)),
     ],
@@ -60,8 +61,10 @@ def test_no_more_is_opened_than_may_be(jobs: int, free: int) -> None:
     room = share_out(jobs, free)
     assert 1 <= room.transfers <= min(jobs, room.connections)
     if room.transfers > 1:
-        # A connection and one that is being tried, the part and its state; the state of one that waits for its name.
-        assert room.connections + 3 * room.transfers + room.hanging + 2 * room.nameless + 32 <= free
+        # A connection and one that is being tried, the part and its state; those of one that waits for its name; the
+        # output folder, for itself and for its locks, and sub-folders.
+        others = room.hanging + 2 * room.nameless + 2 + MOST_OPEN
+        assert room.connections + 3 * room.transfers + others + 32 <= free
 
 
 @given(jobs_given, st.integers(0, 100_000), st.integers(0, 1000))

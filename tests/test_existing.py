@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.cli import Completed, RunGdl
+    from support.failing import Failing
 
 BODY = samples.picture(1, 20_000)
 LARGE = samples.picture(2, 1_200_000)  # large enough to be written to a part
@@ -446,6 +447,48 @@ def test_very_long_names_are_cut_and_kept_apart(faults: f.FaultServer, gdl: RunG
     assert (done.returncode, len(names)) == (0, 4)
     assert all(name.endswith(".jpg") and len(name.encode()) <= 250 for name in names)
     assert {path.read_bytes() for path in (tmp_path / "out").iterdir()} == {LARGE}
+
+
+@pytest.mark.parametrize("existing", ["skip", "rename", "overwrite"])
+@pytest.mark.parametrize("name_max", [143, 100, 58])
+def test_names_are_cut_to_what_the_folder_takes(
+    failing: Failing, faults: f.FaultServer, gdl: RunGdl, tmp_path: Path, name_max: int, existing: str
+) -> None:
+    """eCryptfs takes 143 bytes; some of the files here are collisions, in sub-folders, or need a part and a state."""
+    small, large = samples.picture(1, 20_000), samples.mp4(2 << 20)
+    long, deep = "l" * 160, "图" * 80
+    lines = []
+    for number, (path, name, body) in enumerate(
+        [
+            (f"/1/{long}.jpg", "", small),
+            (f"/2/{long}.jpg", "", small),
+            (f"/3/{long}x.jpg", "", small),
+            (f"/4/{long}.mp4", "", large),
+            ("/5/a.jpg", f"{deep}/{long}/{deep}.jpg", small),
+            ("/6/ok.jpg", "", small),
+            ("/7/none", "", small),
+            (f"/8/{long}", "", large),
+        ]
+    ):
+        kind = "video/mp4" if body is large else "image/jpeg"
+        lines.append(f"{faults.route(path, f.resource(body, kind, etag=str(number)))} {name}".rstrip() + "\n")
+    (tmp_path / "urls.txt").write_text("".join(lines))
+    env = failing.environment(within=tmp_path, name_max=name_max)  # in the folder that is made, as where it is made
+    args = ("--json", "--retries", "0", "--existing", existing, "-o", "out", "urls.txt")
+    first = gdl(*args, env=env)
+    assert (first.returncode, {result["status"] for result in first.results}) == (0, {"saved"}), first.stderr
+    found = files(tmp_path / "out")
+    assert len(found) == len(lines)
+    parts = [part for name in found for part in name.split("/")]
+    assert max(len(part.encode()) for part in parts) == name_max - len(".part.json")
+    assert all(name.endswith((".jpg", ".mp4", ".jpeg")) for name in found)
+    assert "ok.jpg" in found
+    again = gdl(*args, env=env)
+    statuses = {result["status"] for result in again.results}
+    assert (again.returncode, statuses) == (0, {"skipped" if existing == "skip" else "saved"}), again.stderr
+    assert len(files(tmp_path / "out")) == (2 * len(lines) if existing == "rename" else len(lines))
+    if existing == "rename":
+        assert sum(" (1)" in name for name in files(tmp_path / "out")) == len(lines)
 
 
 def cut_off(out: Path, name: str, url: str, body: bytes) -> None:

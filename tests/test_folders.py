@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cli import REPOSITORY
+from support.disks import tmpfs
 
 from downloader.errors import FileLost, NameRefused, StopRun
 from downloader.folders import MOST_LINKS, MOST_OPEN, Folders
@@ -436,6 +437,57 @@ def test_a_byte_of_the_output_path_that_is_no_utf_8_is_kept(tmp_path: Path) -> N
         write(folders, "a")
     assert os.listdir(os.fsencode(tmp_path)) == [b"\xff\xe9"]
     assert stat.S_ISREG(os.stat(os.path.join(path, "a")).st_mode)
+
+
+# How long names may be
+
+
+@pytest.mark.parametrize(
+    ("told", "longest"),
+    [((255, 255), 245), ((143, 255), 133), ((255, 143), 133), ((-1, 0), 245), ((1530, 1530), 245), ((12, 12), 48)],
+)
+def test_a_name_leaves_room_for_what_is_put_behind_it(
+    out: Path, told: tuple[int, int], longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Found:
+        f_namemax = told[1]
+
+    monkeypatch.setattr(os, "fpathconf", lambda *_: told[0])
+    monkeypatch.setattr(os, "statvfs", lambda _: Found)
+    for output in (out, out / "new/below"):
+        with closing(Folders(str(output))) as folders:
+            assert folders.longest("a.jpg") == longest
+            assert folders.longest("sub/a.jpg") == longest
+            assert tree(out) == []
+
+
+def test_a_system_that_does_not_tell_takes_the_usual_names(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(os, "fpathconf", refuse)
+    monkeypatch.setattr(os, "statvfs", refuse)
+    with closing(Folders(str(out))) as folders:
+        assert folders.longest("a.jpg") == 245
+
+
+def test_each_file_system_is_asked_once_and_the_shortest_on_the_way_counts(
+    out: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def told(fd: int) -> int:
+        asked.append(Path(os.readlink(f"/proc/self/fd/{fd}")))
+        return 100 if asked[-1] == out / "mount" else 245
+
+    monkeypatch.setattr("downloader.disk.longest_name", told)
+    with tmpfs(out / "mount", "1m"):
+        (out / "mount/deep").mkdir()
+        (out / "plain").mkdir()
+        names = ["a", "plain/a", "mount/a", "mount/deep/a", f"mount/{'n' * 300}/deep/a", "mount/new/a", "none/a"]
+        assert [folders.longest(name) for name in names] == [245, 245, 100, 100, 100, 100, 245]
+        assert asked == [out, out / "mount"]
+        folders.close()
 
 
 # What the disk is told

@@ -31,6 +31,8 @@ LAYERS = (
     | {
         "disk",
         "folders",
+        "placing",
+        "outputfolder",
         "sharing",
         "bytelocks",
         "takeover",

@@ -40,6 +40,47 @@ def assert_safe(component: str) -> None:
     assert naming.sanitise(component) == component
 
 
+limits = st.integers(naming.SHORTEST, naming.LIMIT)
+
+
+@given(nasty, urls, limits, st.integers(1, 9999))
+def test_any_limit_is_kept_with_what_tells_names_apart(text: str, url: str, limit: int, number: int) -> None:
+    name = naming.shortened(naming.sanitise(text), limit)
+    made = {
+        "": name,
+        f"~{naming.url_hash(url)[:8]}": naming.collided(name, url, limit=limit),
+        f"~{naming.url_hash(url)}": naming.collided(name, url, digits=16, limit=limit),
+        f" ({number})": naming.numbered(name, number, limit=limit),
+    }
+    for suffix, each in made.items():
+        assert len(each.encode()) <= limit
+        assert naming.split(each)[0].endswith(suffix)
+        assert naming.split(each)[1] == naming.split(name)[1]
+        assert_safe(each)
+    assert naming.shortened(name, limit) == name
+
+
+@given(st.lists(nasty.map(naming.sanitise), min_size=1, max_size=4), limits)
+def test_each_part_of_a_name_is_cut_by_itself(parts: list[str], limit: int) -> None:
+    assert naming.shortened("/".join(parts), limit).split("/") == [naming.shortened(part, limit) for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "expected"),
+    [
+        ("a" * 160 + ".png", 133, "a" * 129 + ".png"),
+        ("a" * 160, 133, "a" * 133),
+        ("图" * 60 + ".jpg", 133, "图" * 43 + ".jpg"),
+        ("ok.png", 48, "ok.png"),
+        ("d" * 60 + "/" + "a" * 60 + ".gif", 48, "d" * 48 + "/" + "a" * 44 + ".gif"),
+        ("word " * 12 + ".png", 48, " ".join(["word"] * 9) + ".png"),
+        ("a" * 43 + " " + "b" * 9 + ".png", 48, "a" * 43 + ".png"),
+    ],
+)
+def test_a_name_is_cut_before_its_extension(name: str, limit: int, expected: str) -> None:
+    assert naming.shortened(naming.sanitise(name) if "/" not in name else name, limit) == expected
+
+
 def assert_safe_path(name: str) -> None:
     assert len(name.encode()) <= naming.PATH_LIMIT
     for component in name.split("/"):

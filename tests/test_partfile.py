@@ -20,7 +20,7 @@ from support.cli import REPOSITORY
 from support.failing import Failing, Fault
 from support.threads import busy_threads, descriptor
 
-from downloader import files, leftovers, resume, statefile
+from downloader import files, leftovers, placing, resume, statefile
 from downloader.errors import FileLost, Interrupted, NameRefused, StopRun
 from downloader.files import boot_id
 from downloader.folders import Folders
@@ -56,7 +56,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def no_descriptor_leaks() -> Iterator[None]:
-    files.in_thread(os.fstat, descriptor())  # the hub and its thread have their own descriptors
+    files.in_thread(os.fstat, descriptor)  # the hub and its thread have their own descriptors
     before = os.listdir("/proc/self/fd")
     yield
     while _OPEN:
@@ -68,7 +68,7 @@ def no_descriptor_leaks() -> Iterator[None]:
 def _either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a file is renamed without replacing: by one system call, or where there is none."""
     if request.param == "link":
-        monkeypatch.setattr(files, "_renameat2", lambda: None)
+        monkeypatch.setattr(placing, "_renameat2", lambda: None)
 
 
 either_rename = pytest.mark.usefixtures("_either_rename")
@@ -1081,16 +1081,16 @@ def test_a_read_only_file_system_stops_the_run(tmp_path: Path) -> None:
 # Forks a process for each line of code that runs in the modules named; each kills itself before its line.
 STEPPER = """
 import os, signal, sys
-from downloader import files, partfile, statefile, takeover
+from downloader import files, partfile, placing, statefile, takeover
 from downloader.files import boot_id
 from downloader.folders import Folders
 from downloader.resume import State
 
 MIB = 1024 * 1024
 folder, story, way = sys.argv[1:]
-modules = {partfile.__file__, statefile.__file__, files.__file__, takeover.__file__}
+modules = {module.__file__ for module in (partfile, placing, statefile, files, takeover)}
 if way == "link":
-    files._renameat2 = lambda: None
+    placing._renameat2 = lambda: None
 boot_id()
 
 def state():

@@ -5,6 +5,8 @@
  * FAILING_LOG     a file that gets a line for each call: start, end, call, errno, path, other path, tabs between.
  * FAILING_STAT    "links:N": plain files have N links; "numbers": they have another inode number each time.
  *
+ * FAILING_NAME_MAX  bytes that a name may have there; a longer one cannot be made or found.
+ *
  * A descriptor's path is where /proc/self/fd leads; start and end count calls, so that an order can be proved.
  */
 #define _GNU_SOURCE
@@ -50,6 +52,7 @@ static int rule_count;
 static const char *within = "";
 static int log_fd = -1;
 static const char *stats;
+static long name_max;
 static atomic_long clock_ticks;
 
 #define REAL(function)                                                       \
@@ -85,6 +88,8 @@ __attribute__((constructor)) static void set_up(void)
     if (getenv("FAILING_WITHIN") != NULL)
         within = getenv("FAILING_WITHIN");
     stats = getenv("FAILING_STAT");
+    if (getenv("FAILING_NAME_MAX") != NULL)
+        name_max = atol(getenv("FAILING_NAME_MAX"));
     if (given != NULL && *given != '\0') {
         char *all = strdup(given), *one;
         while ((one = strsep(&all, ";")) != NULL)
@@ -189,6 +194,12 @@ static enum action decide(struct call *call, long size)
     return action;
 }
 
+static bool too_long(const char *path)
+{
+    const char *last = strrchr(path, '/');
+    return name_max > 0 && last != NULL && strstr(path, within) != NULL && (long)strlen(last + 1) > name_max;
+}
+
 static enum action at_path(
     struct call *call, const char *name, int folder, const char *path, int other_folder, const char *other)
 {
@@ -197,7 +208,12 @@ static enum action at_path(
     path_of(folder, path, call->path);
     path_of(other_folder, other, call->other);
     errno = before;
-    return decide(call, 0);
+    enum action action = decide(call, 0);
+    if (action == PASS && (too_long(call->path) || too_long(call->other))) {
+        errno = ENAMETOOLONG;
+        return FAIL;
+    }
+    return action;
 }
 
 static enum action at_fd(struct call *call, const char *name, int fd, long size)
@@ -286,6 +302,14 @@ TELL_PATH(lstat, stat)
 TELL_PATH(lstat64, stat64)
 TELL_AT(fstatat, stat)
 TELL_AT(fstatat64, stat64)
+
+long fpathconf(int fd, int name)
+{
+    REAL(fpathconf);
+    char path[LENGTH];
+    path_of_fd(fd, path);
+    return name == _PC_NAME_MAX && name_max > 0 && strstr(path, within) != NULL ? name_max : real(fd, name);
+}
 
 /* Writing */
 

@@ -73,12 +73,17 @@ class Failing:
         self.library = library
 
     def environment(
-        self, *faults: Fault, within: Path, log: Path | None = None, stat: str | None = None
+        self,
+        *faults: Fault,
+        within: Path,
+        log: Path | None = None,
+        stat: str | None = None,
+        name_max: int | None = None,
     ) -> dict[str, str]:
         """Variables for a child whose calls fail so, and are logged; only those on paths that hold ``within``.
 
         ``stat``: what plain files there are said to be, ``links:0`` for one, or ``numbers`` for another inode number
-        each time.
+        each time. ``name_max``: how many bytes names there may have.
         """
         for fault in faults:
             if not (fault.calls == "*" or set(fault.calls.split(",")) <= KINDS) or str(fault).count(":") != 3:
@@ -90,6 +95,8 @@ class Failing:
         }
         if stat is not None:
             variables["FAILING_STAT"] = stat
+        if name_max is not None:
+            variables["FAILING_NAME_MAX"] = str(name_max)
         return variables if log is None else {**variables, "FAILING_LOG": str(log)}
 
 

@@ -31,7 +31,7 @@ def busy_threads() -> Iterator[None]:
         release.wait(60)
 
     count = gevent.get_hub().threadpool.maxsize
-    waiting = [gevent.spawn(files.in_thread, wait, descriptor()) for _ in range(count)]
+    waiting = [gevent.spawn(files.in_thread, wait, descriptor) for _ in range(count)]
     try:
         while len(begun) < count:
             gevent.sleep(0.001)
