@@ -18,11 +18,6 @@ OPEN: Final = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 ENTER: Final = OPEN | os.O_NOFOLLOW
 
 
-def encode(name: str) -> bytes:
-    """Return a name as it is on the disk."""
-    return name.encode("utf-8", "surrogateescape")
-
-
 class Disk:
     """What is known of a file system."""
 

@@ -5,8 +5,7 @@ followed by hand, part by part too, so that it may lead to another sub-folder bu
 is open stays open for a while, and is used again only while the way still leads to it. So a descriptor is good for the
 call at hand; whoever needs the folder later asks again.
 
-Names are text here and UTF-8 on the disk, whatever the locale; a byte of the output folder's path that is no UTF-8
-stands as a lone surrogate.
+Names are text here and UTF-8 on the disk, whatever the locale.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from downloader import files
-from downloader.disk import ENTER, Folder, encode
+from downloader.disk import ENTER, Folder
 from downloader.errors import FileLost, NameRefused
 from downloader.outputfolder import OutputFolder
 from downloader.safenames import shortened
@@ -78,15 +77,15 @@ class Folders:
         if root is None:
             return None
         if "/" not in name:
-            return root, name.encode("utf-8", "surrogateescape")
-        folder, _, leaf = encode(name).rpartition(b"/")
+            return root, name.encode()
+        folder, _, leaf = name.encode().rpartition(b"/")
         way, whole = self._walk(root, folder, make=False)
         return (way[-1], leaf) if whole else None
 
     def make(self, name: str) -> Place:
         """Return the place of ``name``, whose folder is made where it is missing."""
         root = self._output.folder or self._output.open() or self._output.make()
-        leaf = encode(name)
+        leaf = name.encode()
         if len(leaf) > self._output.room:
             raise NameRefused(f"cannot write {self.path(name)}: {os.strerror(errno.ENAMETOOLONG)}")
         if "/" not in name:
@@ -223,7 +222,7 @@ class Folders:
         """Return how many bytes each part of ``name`` may have, by the folders that are there already."""
         folder = name.rpartition("/")[0] if "/" in name else ""
         known = self._longest.get(folder)
-        if known is None:
+        if not known:
             if len(self._longest) >= MOST_KNOWN:
                 self._longest.clear()
             known = self._longest[folder] = self._find_longest(folder)
@@ -233,7 +232,7 @@ class Folders:
         root = self.root()
         if root is None:
             return self._output.longest()
-        way, _ = self._walk(root, encode(shortened(folder, root.disk.longest)), make=False)
+        way, _ = self._walk(root, shortened(folder, root.disk.longest).encode(), make=False)
         return min(entered.disk.longest for entered in way)
 
     def learn_no_nameless(self, name: str) -> None:
@@ -251,7 +250,7 @@ class Folders:
         way = b"" if place is None else place[0].way
         while self.new and way in self.new:
             parent = way.rpartition(b"/")[0]
-            above = self.find(os.path.join(parent, b"x").decode("utf-8", "surrogateescape"))
+            above = self.find(os.path.join(parent, b"x").decode())
             if above is not None:
                 files.sync_folder(above[0].fd)
             self.new.discard(way)

@@ -124,8 +124,9 @@ class NameLocks:
 
     def drop(self, key: str) -> None:
         """Unlock ``key``; nothing happens where it is not held."""
-        for keys in (self._wanted, self._free):
-            keys.discard(key)
+        self._wanted.discard(key)
+        if self._free:
+            self._free.discard(key)
         start = self._held.pop(key, None)
         if start is not None and self._file is not None:
             self._file.unlock(start)

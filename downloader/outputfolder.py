@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 
 from downloader import files
-from downloader.disk import BEHIND, ENTER, OPEN, Disk, Folder, encode, longest_name
+from downloader.disk import BEHIND, ENTER, OPEN, Disk, Folder, longest_name
 from downloader.errors import StopRun
 from downloader.safenames import LIMIT
 
@@ -23,7 +23,7 @@ class OutputFolder:
         try:
             self._path = os.fsencode(output) or b"."  # as the command line had it
         except UnicodeEncodeError:  # it is a program's, and the locale has no such letters
-            self._path = encode(output)
+            self._path = output.encode("utf-8", "surrogateescape")
         shown = self._path.decode("utf-8", "surrogateescape")
         self.prefix = "" if shown == "." else os.path.join(shown, "")
         """What people find before a name."""
