@@ -76,18 +76,21 @@ def longest_name(fd: int) -> int:
 
 
 def _owner_of_new_files(folder: int) -> int | None:
-    """Make a file, look whose it is, and remove it; None where none can be made."""
-    name = f".gdl-{os.urandom(8).hex()}".encode()
-    try:
+    """Make a file, look whose it is, and remove it; None where none can be made.
+
+    Where there are no files without names it is a folder, of which nothing can be left open.
+    """
+    with suppress(OSError):
         fd = files.create_nameless(folder)
-        named = fd is None
-        if fd is None:
-            fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-    except OSError:
-        return None
-    try:
-        return os.fstat(fd).st_uid
-    finally:
-        files.close(fd)
-        if named:
-            files.give_back((folder, name))
+        if fd is not None:
+            try:
+                return os.fstat(fd).st_uid
+            finally:
+                files.close(fd)
+        name = f".gdl-{os.urandom(8).hex()}".encode()
+        os.mkdir(name, 0o700, dir_fd=folder)
+        try:
+            return os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid
+        finally:
+            os.rmdir(name, dir_fd=folder)
+    return None

@@ -255,7 +255,7 @@ class Receiver:
 
     def write_rest(self) -> None:
         """Write what was gathered, where there is a file to write to."""
-        if self.assembly is not None:
+        if self.assembly is not None and self._piece is not None:  # not if beginning it has failed
             with suppress(Enough):
                 self.gatherer.flush()
 
@@ -266,7 +266,7 @@ class Receiver:
     def stop(self) -> Assembly:
         """Write what was gathered and no more, and return what it was written to, which must be there."""
         self.write_rest()
-        assembly, self.assembly = self.assembly, None
+        assembly, self.assembly, self._piece = self.assembly, None, None
         assert assembly is not None
         self._context.unfinished.discard(assembly)
         assembly.stop()

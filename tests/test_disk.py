@@ -541,6 +541,23 @@ def test_a_part_that_the_disk_once_failed_to_take_is_begun_again(
     assert [request.header("range") for request in faults.requests] == [None, None]
 
 
+@pytest.mark.parametrize("calls", ["create,open", "write", "truncate"])
+def test_a_small_file_whose_part_cannot_be_begun_is_a_failure(
+    failing: Failing, gdl: RunGdl, faults: f.FaultServer, tmp_path: Path, calls: str
+) -> None:
+    """It is all in memory by then; its part is there from a run that was cut off before its first byte."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.jpg.part").touch()
+    (tmp_path / "out/a.jpg.part.json").touch()
+    faults.route("/a.jpg", served(BODIES["a.jpg"]))
+    rule = Fault(
+        calls, errno.EPERM, ".part$" if calls == "truncate" else ".part.json$", "1+" if calls != "create,open" else "2+"
+    )
+    done = gdl("--json", "-o", "out", faults.url("/a.jpg"), env=failing.environment(rule, within=tmp_path))
+    assert (done.returncode, outcome(done)) == (1, {"a.jpg": ("failed", "name")}), done.stderr
+    assert wrong(tmp_path / "out") == set()
+
+
 def test_what_is_said_when_a_file_was_read_again_counts(
     failing: Failing, gdl: RunGdl, faults: f.FaultServer, tmp_path: Path
 ) -> None:
