@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from downloader.errors import StopRun, UsageError
 from downloader.items import Listener
 from downloader.report import failure
-from downloader.text import escaped, format_duration, format_size
+from downloader.text import escaped, file_name, format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,14 +93,15 @@ class FailedList(Listener):
     """
 
     def __init__(self, path: str, *, sources: Sequence[str] = ()) -> None:
-        self._shown = self._path = path
+        self._path = path
+        self._shown = file_name(path)
         self._is_source = any(_is_same(source, path) for source in sources)
         self._temporary: str | None = None
         self._error: OSError | None = None
         try:
             self._file = self._open()
         except OSError as error:
-            raise UsageError(f"--failed: cannot write {path}: {error.strerror}") from error
+            raise UsageError(f"--failed: cannot write {self._shown}: {error.strerror}") from error
 
     def _open(self) -> BinaryIO:
         try:
@@ -167,12 +168,12 @@ class LogFile(Listener):
     """
 
     def __init__(self, path: str) -> None:
-        self._shown = path
+        self._shown = file_name(path)
         self._error: OSError | None = None
         try:
             self._file = open(path, "ab")  # noqa: SIM115 it stays open until close()
         except OSError as error:
-            raise UsageError(f"--log-file: cannot write {path}: {error.strerror}") from error
+            raise UsageError(f"--log-file: cannot write {self._shown}: {error.strerror}") from error
 
     def finished(self, result: Result) -> None:
         """Log the result."""

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from downloader.items import Listener
-from downloader.text import format_duration, format_rate, format_size, printable
+from downloader.text import file_name, format_duration, format_rate, format_size, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -147,7 +147,7 @@ def summary(
         again = f"mend that, then {AGAIN}" if stopped.startswith("stopped: ") else AGAIN
         lines = [f"{printable(stopped)}{rest}: {again}", *(lines if parts else ())]
     if tally.failed and failed_list is not None:
-        lines.append(f"what failed is in {printable(failed_list)}, ready to be fed back in")
+        lines.append(f"what failed is in {printable(file_name(failed_list))}, ready to be fed back in")
     elif tally.failed > 1 and stopped is None:
         lines.append("tip: --failed FILE keeps the lines that failed, as a list to give to gdl again")
     return [*map(printable, hosts), *lines]

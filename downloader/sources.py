@@ -23,6 +23,7 @@ from downloader.errors import InputError, UsageError
 from downloader.grammar import BLANKS
 from downloader.items import BadItem, Item
 from downloader.lines import Kind, classify, group, split_lines
+from downloader.text import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -122,7 +123,7 @@ def read(
             chunks = stream_chunks(source)
         else:
             chunks = _blocking_chunks(source)
-        yield from _from_list(source, _guarded(chunks), indices, warned, warn)
+        yield from _from_list(file_name(source), _guarded(chunks), indices, warned, warn)
 
 
 def _blocking_chunks(path: str | int) -> Chunks:

@@ -6,6 +6,7 @@ escape sequences or newlines: `printable` for screens and `escaped` for files ta
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 
@@ -24,6 +25,14 @@ _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
+
+
+def file_name(path: str) -> str:
+    """Return what to call a file that was named on the command line: its name is UTF-8, whatever the locale is."""
+    try:
+        return os.fsencode(path).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # it comes from a program
+        return path
 
 
 def format_size(count: float) -> str:

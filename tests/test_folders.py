@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.cli import REPOSITORY
 from support.disks import tmpfs
+from support.locales import latin_1
 
 from downloader.errors import FileLost, NameRefused, StopRun
 from downloader.folders import MOST_LINKS, MOST_OPEN, Folders
@@ -395,7 +396,7 @@ for name in ("closed/new/a", "open/a"):
 
 
 def test_names_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
-    locale = latin_1(tmp_path)
+    locale = {**os.environ, **latin_1(tmp_path)}
     program = f"""
 import os, sys
 assert sys.getfilesystemencoding() == "iso8859-1", sys.getfilesystemencoding()
@@ -417,18 +418,6 @@ for output in (sys.argv[1], "\\u56fe"):
     assert done.stdout.decode() == "Bücher/图.png\n图/图.png\n"
     for output in ("Bücher", "图"):
         assert tree(tmp_path / output) == ["Müller", "Müller/图.png", "ok.png", "图.png"]
-
-
-def latin_1(folder: Path) -> dict[str, str]:
-    """The environment of a locale of ISO 8859-1, in UTF-8 mode's despite."""
-    locales = folder / "locales"
-    locales.mkdir()
-    made = locales / "de_DE.ISO-8859-1"
-    if shutil.which("localedef"):
-        subprocess.run(["localedef", "-i", "de_DE", "-f", "ISO-8859-1", made], capture_output=True, check=False)
-    if not made.is_dir():
-        pytest.skip("localedef cannot make a locale here")
-    return {**os.environ, "LOCPATH": str(locales), "LC_ALL": made.name, "PYTHONUTF8": "0"}
 
 
 def test_a_byte_of_the_output_path_that_is_no_utf_8_is_kept(tmp_path: Path) -> None:
