@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import gevent
 
-from downloader import errors, files
+from downloader import errors
 from downloader.hashes import blake2b
 from downloader.request import build, follow
 
@@ -34,9 +34,6 @@ READ = 1024 * 1024
 """Bytes of a part that are read at a time, in a thread."""
 IGNORED = 64 * 1024
 """Bytes of a redirect's or an error's body that are read to keep the connection; a longer one costs it."""
-
-
-T = TypeVar("T")
 
 
 class Enough(Exception):
@@ -84,7 +81,7 @@ class Whole:
         from downloader.endings import ending  # for the few that need it
 
         if self.part is not None:
-            return self._read(lambda fd: ending(lambda offset, count: os.pread(fd, count, offset), self.size))
+            return self.part.in_thread(lambda fd: ending(lambda at, count: os.pread(fd, count, at), self.size))
         body = b"".join(self.chunks)
         return ending(lambda offset, count: body[offset : offset + count], self.size)
 
@@ -92,12 +89,7 @@ class Whole:
         """Return what only the same bytes have. Blocks the calling greenlet only."""
         if self.part is None:
             return _digest(self.chunks)
-        return self._read(lambda fd: _digest(os.pread(fd, READ, offset) for offset in range(0, self.size, READ)))
-
-    def _read(self, function: Callable[[int], T]) -> T:
-        assert self.part is not None
-        with files.translated(self.part.path or self.part.final):
-            return files.in_thread(function, self.part.duplicate())
+        return self.part.in_thread(lambda fd: _digest(os.pread(fd, READ, at) for at in range(0, self.size, READ)))
 
 
 class Aside(NamedTuple):
