@@ -94,7 +94,9 @@ class Attempts:
             slot.hold(failure)  # before the slot goes to the next one
             return failure
         else:
-            slots.answered(slot.ticket, *self._came())
+            reply = self.download.reply
+            took, size = self._came() if reply is None else (reply.took, reply.size)
+            slots.answered(slot.ticket, took, size)
         finally:
             del self._shown[index]
             self._tally.received += running.received - running.resumed

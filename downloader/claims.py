@@ -39,7 +39,7 @@ class SeenSet:
 
     def add(self, text: str) -> bool:
         """Add ``text`` and return whether it was not there before."""
-        digest = _digest(text)
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if digest in self._recent or (self._database is not None and self._spilled(self._database, digest)):
             return False
         self._recent.add(digest)
@@ -87,10 +87,6 @@ def _told_as_stop() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StopRun(f"the temporary folder cannot hold the list of what was seen: {error}") from error
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def variants(name: str, url: str, limit: int = naming.LIMIT) -> Iterator[str]:

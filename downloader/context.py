@@ -111,12 +111,15 @@ class Context:
 
     def fitted(self, name: str) -> str:
         """Return ``name``, cut where its folder takes no names as long. Raises as `folders.Folders`."""
+        if len(name) <= naming.SHORTEST and name.isascii():
+            return name
         longest = self.folders.longest(name)
         return name if longest >= naming.LIMIT else naming.shortened(name, longest)
 
     def known_beforehand(self, item: Item) -> str | None:
         """Return the name of ``item``, if that is certain before any request, as `naming.known_beforehand`."""
-        known = naming.known_beforehand(explicit=item.name, template=self.template, url=item.url, index=item.index)
+        url = item.address.url
+        known = naming.known_beforehand(explicit=item.name, template=self.template, url=url, index=item.index)
         return None if known is None else self.fitted(known)
 
     def existed(self, name: str, url: str) -> str | None:

@@ -80,7 +80,7 @@ class Destination:
         known = name.given or name.wanted
         if known is not None and not context.options.dry_run:
             self._lock(known, make=False)
-        if name.given is not None and (path := context.existing(name.given, self._item.url)) is not None:
+        if name.given is not None and (path := context.existing(name.given, self._item.address.url)) is not None:
             raise Skip("exists", path)
 
     def call_it(self, *, disposition: str | None, extension: str | None, final_url: str, again: bool) -> None:
@@ -144,7 +144,7 @@ class Destination:
 
     def plan(self, url: str) -> Plan | None:
         """Open the part that an earlier try left, if there is one, and return how ``url`` can continue it."""
-        name, context = self._kept or self.name, self._context
+        name, context = self._kept or self._name.given or self._name.wanted, self._context
         if self.part is None and name is not None and name != self._looked and not context.options.dry_run:
             self._looked = name
             if not context.listing.has_state(name):

@@ -226,7 +226,7 @@ class Engine:
             if self.stopped is not None:
                 raise self._interruption()
             host = urls.host_key(url)
-            if not self._seen.add(_identity(item)):
+            if not self._seen.add(_identity(item) if item.name or item.address.username else url):
                 raise Skip("duplicate")
             context = self._context
             known = context.known_beforehand(item)
@@ -309,6 +309,5 @@ def _internal(bug: Exception) -> errors.InternalError:
 
 
 def _identity(item: Item) -> str:
-    """What makes two items one: under two names that the user chose, or with two logins, a URL is two files."""
-    username = item.address.username
-    return f"{item.url} {item.name} {username}" if item.name or username else item.url
+    """What makes two items one: under two names of the user's, or with two logins, a URL is two files."""
+    return f"{item.url} {item.name} {item.address.username}"

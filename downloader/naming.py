@@ -15,6 +15,7 @@ from downloader.safenames import (
     DEPTH_LIMIT,
     LIMIT,
     PATH_LIMIT,
+    PLAIN,
     SHORTEST,
     components,
     fit,
@@ -60,6 +61,9 @@ def from_url(url: str) -> str:
     Decoding comes first, so an encoded ``/`` cannot make a path. Query and fragment never count. Of a path
     that ends in ``/`` the last segment that is not empty is taken, as curl does.
     """
+    name = url[url.rfind("/") + 1 :]
+    if PLAIN.fullmatch(name) and not ("%" in name or "?" in url or "#" in url):  # most URLs
+        return name
     return sanitise(last_segment(url))
 
 
@@ -86,6 +90,9 @@ def _is_page(extension: str) -> bool:
 
 def _is_real(extension: str) -> bool:
     return 2 <= len(extension) <= 6 and not _is_page(extension)
+
+
+_KEPT = frozenset(filter(_is_real, MEDIA_EXTENSIONS))
 
 
 def collided(name: str, url: str, *, digits: int = 8, limit: int = LIMIT) -> str:
@@ -149,6 +156,6 @@ def known_beforehand(*, explicit: str | None, template: Template | None, url: st
         if extension not in MEDIA_EXTENSIONS:
             return None
         if template is None and not explicit:  # nothing that `choose` would add
-            return name if _is_real(extension) else None
+            return name if extension in _KEPT else None
     name = choose(explicit=explicit, template=template, url=url, index=index)
     return name if _is_real(split(name)[1].lower()) else None

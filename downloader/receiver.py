@@ -182,7 +182,9 @@ class Receiver:
         )
         if not again and (plan := self._destination.better(self.source.origin.url, head)) is not None:
             raise Continuable(plan)
-        self.digests = digests_of(item, self._context.options)
+        options = self._context.options
+        wanted = item.checksum is not None or options.checksum_algorithm is not None  # by few
+        self.digests = digests_of(item, options) if wanted else None
         return True
 
     def _write_out(self, chunks: list[bytes], size: int) -> None:

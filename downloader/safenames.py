@@ -32,12 +32,12 @@ _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _RESERVED = r"(?:con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³]|conin\$|conout\$) *(?:\.|\Z)"
 _DEVICE = re.compile(_RESERVED, re.IGNORECASE)
 _PART_SUFFIX = re.compile(r"\.(part(?:\.json)?)\Z", re.IGNORECASE)
-# An ASCII name that is safe already: most names, so it is decided by one match.
-_PLAIN = re.compile(
+PLAIN = re.compile(
     rf"(?!(?i:{_RESERVED}))(?![ .])[ !#-)+-.0-9;=@-Z\[\]-{{}}~]{{1,{LIMIT}}}"
     r"(?<![ .])(?<!(?i:\.part))(?<!(?i:\.part\.json))",
     re.ASCII,
 )
+"""An ASCII name that is safe already: most names, so it is decided by one match."""
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 _SEPARATOR = re.compile(r"[/\\]")
 
@@ -50,7 +50,7 @@ def sanitise(name: str) -> str:
     extension; nothing left becomes `DEFAULT`. A final ``.part`` or ``.part.json`` becomes ``_part`` or
     ``_part.json``, in any case of letters, so that no file is taken for another's partial one.
     """
-    if _PLAIN.fullmatch(name):
+    if PLAIN.fullmatch(name):
         return name
     name = name.strip(EDGES)
     if len(name) > 4 * LIMIT:  # normalising takes quadratic time where combining marks pile up

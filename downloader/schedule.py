@@ -55,7 +55,8 @@ class Scheduler:
         self._running: dict[int, Ticket] = {}
         self._delayed: list[tuple[float, int, int, Host]] = []
         self._holds: list[tuple[float, int, str]] = []
-        self._closed: OrderedDict[str, float] = OrderedDict()
+        self.closed: OrderedDict[str, float] = OrderedDict()
+        """When hosts may be asked again that want to be left alone for longer than anybody waits."""
         self._again: set[int] = set()
         self._away: dict[int, Host] = {}
         self._borrowed = 0
@@ -254,9 +255,9 @@ class Scheduler:
         A time later than ``most`` is not waited for: the host is `closed_for` it instead.
         """
         if until > most:
-            self._closed[host] = until
-            if len(self._closed) > CLOSED_HOSTS:
-                self._closed.popitem(last=False)
+            self.closed[host] = until
+            if len(self.closed) > CLOSED_HOSTS:
+                self.closed.popitem(last=False)
             return
         state = self._host(host)
         if until > state.held_until:
@@ -280,7 +281,7 @@ class Scheduler:
 
     def closed_for(self, host: Host, now: float) -> float:
         """Return the seconds for which a host wants no request at all, 0 for none."""
-        return max(0.0, self._closed.get(host.name, now) - now) if self._closed else 0.0
+        return max(0.0, self.closed.get(host.name, now) - now)
 
     def next_time(self) -> float | None:
         """Return when a wait ends, or None where nothing waits for the clock."""

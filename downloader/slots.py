@@ -231,7 +231,7 @@ class Slots:
 
     def closed_for(self, host: Host) -> float:
         """Return the seconds for which a host wants no request at all, 0 for none."""
-        return self._scheduler.closed_for(host, time.monotonic())
+        return self._scheduler.closed_for(host, time.monotonic()) if self._scheduler.closed else 0.0
 
     def held_for(self, host: Host) -> float:
         """Return the seconds for which nothing is to be asked of a host, 0 or less for none."""

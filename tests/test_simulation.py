@@ -368,7 +368,7 @@ def test_any_number_of_hosts_leaves_tables_of_a_bounded_size() -> None:
 def tables(world: World) -> list[Any]:
     scheduler = world.scheduler
     found: list[Any] = [scheduler._hosts, scheduler._known, scheduler._ring, scheduler._running, scheduler._delayed]
-    return [*found, scheduler._holds, scheduler._closed, scheduler._again]
+    return [*found, scheduler._holds, scheduler.closed, scheduler._again]
 
 
 # Worlds of all kinds.

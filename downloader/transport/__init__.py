@@ -146,7 +146,10 @@ class Transport:
         exchange = Exchange(receiver, self._connections, secure=secure, fresh=origin.fresh)
         gate = None if self._allowed is None else Gate(self._allowed)
         try:
-            self._handles.configure(easy, request, plain=plain, fresh=fresh, http1=http1)
+            if plain:
+                easy.setopt(pycurl.URL, request.url)
+            else:
+                self._handles.configure(easy, request, fresh=fresh, http1=http1)
             easy.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
             pacer = self._pacer
             easy.setopt(pycurl.WRITEFUNCTION, exchange.on_data if pacer is None else pacer.join(easy, exchange).on_data)
@@ -164,7 +167,7 @@ class Transport:
             if code or exchange.failure is not None:
                 exchange.tell_head(broken=code != 0)
                 raise exchange.failure or _error(code, message, easy, gate)
-            head = exchange.finish()
+            head = exchange.begun or exchange.finish()
             # libcurl closes a connection against the head's word where it has read more than the response.
             surplus = exchange.surplus or (exchange.complete and not exchange.kept and head.keeps_connection)
             origin.fresh = origin.fresh or surplus
@@ -177,7 +180,7 @@ class Transport:
                 self._looking_up = True
             if self._pacer is not None:
                 self._pacer.leave(exchange)
-            if exchange.begun is not None:
+            if exchange.begun is not None and origin.secure:
                 origin.answered(exchange.begun, asked=request.http1)
             exchange.forget()
             self._handles.give_back(easy, plain=plain, secure=secure, pipewait=pipewait)

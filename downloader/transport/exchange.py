@@ -248,9 +248,7 @@ class Exchange:
         del self.receiver, self.write
 
     def finish(self) -> Head:
-        """Return the head of a response that is complete, telling the receiver of it if its body was empty."""
-        if self.begun is not None:
-            return self.begun
+        """Return the head of a response that is complete and had no body, telling the receiver of it."""
         lines = final_header(self.lines)
         if lines is None:  # libcurl takes a header that breaks off for a whole one
             raise ConnectError("the server closed the connection within the header")

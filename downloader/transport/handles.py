@@ -138,14 +138,11 @@ class Handles:
             easy.reset()
         return easy
 
-    def configure(self, easy: Any, request: Request, *, plain: bool, fresh: bool = False, http1: bool = False) -> None:
-        """Set what ``request`` needs besides the options of the run.
+    def configure(self, easy: Any, request: Request, *, fresh: bool, http1: bool) -> None:
+        """Set what ``request``, which is not plain, needs besides the options of the run.
 
-        ``fresh`` and ``http1``, which no plain handle has, are for a connection of its own and for one of HTTP/1.1.
+        ``fresh`` and ``http1`` are for a connection of its own and for one of HTTP/1.1.
         """
-        if plain:
-            easy.setopt(pycurl.URL, request.url)
-            return
         _configure(easy, request)
         if fresh:
             easy.setopt(pycurl.FRESH_CONNECT, 1)
