@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 SPILL = 12_000
 """Entries a `SeenSet` keeps in memory (about 100 bytes each) before they move to disk: more than most lists have, and
 little enough that there may be two."""
+BATCH = 256
+"""Entries that move at a time: writing all at once would keep everybody else waiting."""
+STRIDE = 16
+"""Entries that are added before the next batch moves."""
 
 
 MOST_WAITING = 1024
@@ -28,28 +32,37 @@ MOST_WAITING = 1024
 class SeenSet:
     """A set of texts that grows on disk, not in memory: it answers whether a text is new.
 
-    Texts are kept as 128-bit digests; up to ``limit`` of the newest stay in memory, the others lie in a temporary
+    Texts are kept as 128-bit digests; about ``limit`` of the newest stay in memory, the others lie in a temporary
     SQLite database that vanishes with the process. Raises `errors.StopRun` when that cannot grow.
     """
 
     def __init__(self, *, limit: int = SPILL) -> None:
         self._limit = limit
         self._recent: set[bytes] = set()
+        self._leaving: set[bytes] = set()
+        self._moving: list[bytes] = []  # those of them that are still to be written, in order
         self._database: sqlite3.Connection | None = None
 
     def add(self, text: str) -> bool:
         """Add ``text`` and return whether it was not there before."""
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if digest in self._recent or (self._database is not None and self._spilled(self._database, digest)):
+        if digest in self._recent or digest in self._leaving:
+            return False
+        if self._database is not None and self._spilled(self._database, digest):
             return False
         self._recent.add(digest)
-        if len(self._recent) >= self._limit:
-            self._spill()
+        if len(self._recent) >= self._limit and not self._moving:
+            self._leaving, self._recent = self._recent, set()
+            # Neighbours of the tree are written together.
+            self._moving = sorted(self._leaving)
+        if self._moving and not len(self._recent) % STRIDE:
+            self._move()
         return True
 
     def close(self) -> None:
         """Drop everything."""
-        self._recent.clear()
+        for texts in (self._recent, self._leaving, self._moving):
+            texts.clear()
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -59,9 +72,11 @@ class SeenSet:
             row = database.execute("SELECT 1 FROM seen WHERE digest = ?", (digest,)).fetchone()
         return row is not None
 
-    def _spill(self) -> None:
+    def _move(self) -> None:
         import sqlite3
 
+        batch = self._moving[-BATCH:]
+        del self._moving[-BATCH:]
         with _told_as_stop():
             if self._database is None:
                 # An empty name is SQLite's for a private file that is deleted when closed.
@@ -70,13 +85,11 @@ class SeenSet:
                 self._database.execute("PRAGMA synchronous = OFF")
                 self._database.execute("PRAGMA cache_size = -256")  # KiB: room for the inner nodes of a million
                 self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
-            # Sorted, so that neighbours of the tree are written together; one transaction for all.
             self._database.execute("BEGIN")
-            self._database.executemany(
-                "INSERT OR IGNORE INTO seen VALUES (?)", ((digest,) for digest in sorted(self._recent))
-            )
+            self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((digest,) for digest in batch))
             self._database.execute("COMMIT")
-        self._recent.clear()
+        if not self._moving:
+            self._leaving = set()
 
 
 @contextmanager
@@ -89,11 +102,18 @@ def _told_as_stop() -> Iterator[None]:
         raise StopRun(f"the temporary folder cannot hold the list of what was seen: {error}") from error
 
 
-def variants(name: str, url: str, limit: int = naming.LIMIT) -> Iterator[str]:
-    """Give the names that belong to ``url``, in ``limit`` bytes; all but the first are for lists made to collide."""
+MOST_NUMBERED = 1024
+"""Names of which it is remembered how far they are numbered, so that not every number is tried again."""
+
+
+def variants(name: str, url: str, limit: int = naming.LIMIT, *, first: int = 2) -> Iterator[str]:
+    """Give the names that belong to ``url``, in ``limit`` bytes; all but the first are for lists made to collide.
+
+    From the third on they have numbers, beginning with ``first``.
+    """
     for digits in (8, 16):
         yield naming.collided(name, url, digits=digits, limit=limit)
-    for number in count(2):
+    for number in count(first):
         yield _numbered(name, url, number, limit)
 
 
@@ -125,6 +145,7 @@ class NameLedger:
         self._taken = SeenSet(limit=limit)
         self._waiting: OrderedDict[int, _Entry] = OrderedDict()
         self._given: dict[int, str] = {}
+        self._numbered: OrderedDict[str, int] = OrderedDict()
 
     def enter(self, index: int, url: str, want: str | None) -> str | None:
         """Register item ``index`` and return its name if that is settled already."""
@@ -182,10 +203,21 @@ class NameLedger:
         """Take ``name``, or where it is taken the variant of it that belongs to ``url``."""
         if self._taken.add(naming.key(name)):
             return name
-        for variant in variants(name, url, self.longest(name)):
+        limit = self.longest(name)
+        numbered = naming.collided(name, url, digits=16, limit=limit)
+        first = self._numbered.get(numbered, 2)
+        for number, variant in enumerate(variants(name, url, limit, first=first), first - 2):
             if self._taken.add(naming.key(variant)):
+                if number >= first:
+                    self._remember(numbered, number + 1)
                 return variant
         raise AssertionError("variants never end")
+
+    def _remember(self, numbered: str, following: int) -> None:
+        self._numbered[numbered] = following
+        self._numbered.move_to_end(numbered)
+        if len(self._numbered) > MOST_NUMBERED:
+            self._numbered.popitem(last=False)
 
     def close(self) -> None:
         """Drop everything."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from downloader import naming
-from downloader.claims import MOST_WAITING, NameLedger, SeenSet
+from downloader.claims import BATCH, MOST_NUMBERED, MOST_WAITING, NameLedger, SeenSet
 from downloader.errors import StopRun
 
 if TYPE_CHECKING:
@@ -45,8 +45,25 @@ def test_a_seen_set_keeps_few_texts_in_memory() -> None:
     seen = SeenSet(limit=100)
     for number in range(1050):
         assert seen.add(str(number))
-    assert len(seen._recent) < 100
+        assert len(seen._recent) + len(seen._leaving) < 200
     assert not any(seen.add(str(number)) for number in range(1050))
+    seen.close()
+
+
+def test_texts_move_to_the_disk_a_few_at_a_time() -> None:
+    seen = SeenSet(limit=1000)
+    moved = []
+    for number in range(5000):
+        before = len(seen._moving)
+        assert seen.add(str(number))
+        if before:
+            moved.append(before - len(seen._moving))
+            assert 0 <= moved[-1] <= BATCH
+        else:
+            assert len(seen._moving) in (0, 1000 - BATCH)
+        assert not seen.add(str(number // 2))
+    assert sum(moved) == len([size for size in moved if size]) // 3 * (1000 - BATCH)
+    assert not any(seen.add(str(number)) for number in range(5000))
     seen.close()
 
 
@@ -187,6 +204,35 @@ def test_however_long_the_first_takes_only_so_many_ended_ones_wait_behind_it(kno
     # Its place is lost, its name is not.
     assert ledger.want(0, "0.jpg", url(0)) == "0.jpg"
     assert ledger.want(5 * MOST_WAITING, "0.jpg", url(1)) == naming.collided("0.jpg", url(1))
+
+
+class CountingSet(SeenSet):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def add(self, text: str) -> bool:
+        self.asked += 1
+        return super().add(text)
+
+
+def test_the_same_name_for_one_url_a_thousand_times_is_not_tried_a_thousand_times() -> None:
+    ledger = NameLedger()
+    ledger._taken = taken = CountingSet()
+    names = [ledger.claim("a.jpg", url(1)) for _ in range(1000)]
+    assert names[:2] == ["a.jpg", naming.collided("a.jpg", url(1))]
+    longer = naming.collided("a.jpg", url(1), digits=16)
+    assert names[2:] == [longer, *(naming.numbered(longer, number) for number in range(2, 999))]
+    assert taken.asked <= 4 * 1000
+    assert ledger.claim("a.jpg", url(2)) == naming.collided("a.jpg", url(2))
+
+
+def test_how_far_names_are_numbered_is_remembered_for_so_many_only() -> None:
+    ledger = NameLedger()
+    for _ in range(2):
+        names = [ledger.claim("a.jpg", url(index)) for index in range(MOST_NUMBERED + 50) for _ in range(5)]
+        assert len(set(names)) == len(names)
+        assert len(ledger._numbered) == MOST_NUMBERED
 
 
 def test_up_to_that_many_the_lists_order_counts() -> None:
