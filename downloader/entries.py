@@ -25,9 +25,17 @@ if TYPE_CHECKING:
 
     from downloader.items import Address, Checksum
 
+LONGEST = 32 << 10
+"""Characters of a URL or a name at most: servers take a quarter of that, file systems an eighth."""
+MOST = 1000
+"""Addresses, or header fields, of one item at most."""
+MOST_VALUES = 10_000
+"""Values in one JSON object at most, so that reading it is a matter of milliseconds."""
+
 _URL_INSIDE = re.compile(r"https?://", re.IGNORECASE | re.ASCII)
 _URL_BEHIND = re.compile(r"\S\s+https?://", re.IGNORECASE | re.ASCII)
 _SECOND_URL = "there is a second URL after a blank: give each its own line, or a tab between mirrors"
+_TOO_LONG = f"the URL is longer than {LONGEST:,} characters"
 _FORBIDDEN_IN_VALUES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _BLANKS = " \t\n\r\v\f"  # what bytes.strip() takes off; other white space may belong to a URL
@@ -50,6 +58,10 @@ class Draft:
 
     def set_urls(self, texts: Sequence[str]) -> None:
         """Take the URL and its mirrors, and the checksum in their fragments."""
+        if len(texts) > MOST:
+            raise InputError(f"there are more than {MOST:,} addresses for one file")
+        if any(len(text) > LONGEST for text in texts):
+            raise InputError(_TOO_LONG)
         if any(_URL_BEHIND.search(text) for text in texts):
             raise InputError(_SECOND_URL)
         self.address = urls.parse(texts[0])
@@ -66,6 +78,8 @@ class Draft:
 
     def set_name(self, name: str) -> None:
         """Take a name, once."""
+        if len(name) > LONGEST:
+            raise InputError("the name is too long for a path")
         if _URL_INSIDE.search(name):
             raise InputError(_SECOND_URL)
         if self.name is not None:
@@ -76,11 +90,15 @@ class Draft:
         """Take a request header (RFC 9110 section 5)."""
         if not TOKEN.fullmatch(name):
             raise InputError("the name of a header is not valid: a header is Name: value")
+        if len(self.headers) >= MOST:
+            raise InputError(f"there are more than {MOST:,} headers")
         self.headers.append((name, _field_value(value, "the value of a header")))
 
     def set_referer(self, text: str) -> None:
         """Take a referer, less credentials and fragment (RFC 9110 section 10.1.3); ``*`` stands for the URL."""
         text = _field_value(text, "referer")
+        if len(text) > LONGEST:
+            raise InputError("referer is longer than any URL")
         if text == "*" and self.address is not None:
             self.referer = self.address.url
             return
@@ -109,7 +127,7 @@ def read_text(draft: Draft, line: str, options: Iterable[str], warn: Callable[[s
     ``warn`` is called with the key of each option that is not supported. Raises `InputError`.
     """
     texts: list[str] = []
-    for part in line.strip(_BLANKS).split("\t"):
+    for part in line.strip(_BLANKS).split("\t", 2 * MOST):
         text = part.strip(_BLANKS)
         if not texts or urls.is_url(text):
             url, _, text = text.partition(" ")
@@ -132,7 +150,8 @@ def read_text(draft: Draft, line: str, options: Iterable[str], warn: Callable[[s
         draft.set_name(out)
     if folder:
         # A name that ends in a slash is a folder for the name chosen otherwise.
-        draft.name = posixpath.join(folder, draft.name or "")
+        name, draft.name = draft.name or "", None
+        draft.set_name(posixpath.join(folder, name))
 
 
 def _read_option(draft: Draft, key: str, value: str, warn: Callable[[str], None]) -> None:
@@ -151,6 +170,8 @@ def _read_option(draft: Draft, key: str, value: str, warn: Callable[[str], None]
 
 def read_json(draft: Draft, text: str) -> None:
     """Read one JSON object (RFC 8259) with the keys of `read_mapping`. Raises `InputError`."""
+    if _separators(text) > MOST_VALUES and _separators(_outside_strings(text)) > MOST_VALUES:
+        raise InputError(f"a JSON object with more than {MOST_VALUES:,} values is not read")
     try:
         value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
         if _SURROGATE_ESCAPE.search(text):
@@ -166,6 +187,16 @@ def read_json(draft: Draft, text: str) -> None:
     if text.count("[") + text.count("{") > _MAX_DEPTH and _depth(value) > _MAX_DEPTH:
         raise InputError(f"JSON nested deeper than {_MAX_DEPTH} levels is not read")
     read_mapping(draft, value)
+
+
+def _separators(text: str) -> int:
+    """Count what values of JSON stand behind."""
+    return text.count(",") + text.count("[") + text.count("{")
+
+
+def _outside_strings(text: str) -> str:
+    """Return JSON without what stands between quotation marks."""
+    return "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
 
 
 def _refuse_number(name: str) -> NoReturn:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_ENTRY = 1 << 20
 """The most bytes one line, or one entry with its option lines, may have."""
+MOST_OPTIONS = 1000
+"""The most option lines one entry may have."""
 
 _BOM = b"\xef\xbb\xbf"
 _BOMS = re.compile(rb"\A(?:\xef\xbb\xbf)+")
@@ -35,6 +37,7 @@ class Problem(Enum):
     """Why an entry cannot be an item, whatever it holds; the value completes "this line is …"."""
 
     TOO_LONG = "longer than 1 MiB: is this a list of URLs?"
+    TOO_MANY = "followed by more than 1,000 options"
     STRAY = "an option that belongs to no URL: write it right below the line of its URL"
     NOT_JSON = "no JSON object, as every line of a list named .jsonl or .ndjson is"
     LATE = "an option that came after its URL had been started: write a URL and its options in one go"
@@ -53,7 +56,7 @@ class Entry:
     @property
     def text(self) -> bytes:
         """The lines as they came, fit to be read again: a stray option must not join the entry above it."""
-        if self.problem is Problem.TOO_LONG:
+        if self.problem in (Problem.TOO_LONG, Problem.TOO_MANY):
             return b""
         if self.problem is not None:
             return self.line.strip()
@@ -150,8 +153,11 @@ def _cleaned(line: bytes) -> bytes:
 
 
 def _add_option(entry: Entry, line: bytes, size: int) -> None:
-    if size > MAX_ENTRY:
-        entry.line, entry.options, entry.problem = b"", None, Problem.TOO_LONG
+    if entry.problem is not None:
+        return
+    if size > MAX_ENTRY or len(entry.options or ()) >= MOST_OPTIONS:
+        problem = Problem.TOO_LONG if size > MAX_ENTRY else Problem.TOO_MANY
+        entry.line, entry.options, entry.problem = b"", None, problem
     elif entry.options is None:
         entry.options = [line]
     else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from downloader.errors import StopRun, UsageError
 from downloader.items import Listener
 from downloader.report import failure
-from downloader.text import escaped, file_name, format_duration, format_size
+from downloader.text import escaped, file_name, format_duration, format_size, has_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from downloader.items import Item, Result
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str)
+
+_ASCII_ENCODER = json.JSONEncoder(allow_nan=False, default=str)
 
 
 def as_mapping(result: Result) -> dict[str, object]:
@@ -56,14 +58,17 @@ def as_json(result: Result) -> bytes:
     r"""Return a result as one line of JSON in UTF-8 (RFC 8259), newline included.
 
     A byte of a path that is no UTF-8 comes out as an escaped lone surrogate, from which ``os.fsencode`` restores
-    it. What could drive a terminal is escaped too.
+    it. Where anything could drive a terminal, all that is not ASCII is escaped too.
     """
     mapping = as_mapping(result)
     try:
         text = _ENCODER.encode(mapping)
     except (ValueError, TypeError):  # NaN is no JSON, though Python reads it from a list; or keys that are no text
-        text = _ENCODER.encode({**mapping, "extra": _plain(mapping["extra"])})
-    return escaped(text).encode() + b"\n"
+        mapping["extra"] = _plain(mapping["extra"])
+        text = _ENCODER.encode(mapping)
+    if has_control(text):
+        text = _ASCII_ENCODER.encode(mapping)
+    return text.encode() + b"\n"
 
 
 def _plain(value: object) -> object:

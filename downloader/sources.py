@@ -18,7 +18,7 @@ from itertools import count as counter
 from typing import TYPE_CHECKING
 
 from downloader import urls
-from downloader.entries import Draft, read_json, read_mapping, read_text
+from downloader.entries import LONGEST, Draft, read_json, read_mapping, read_text
 from downloader.errors import InputError, UsageError
 from downloader.grammar import BLANKS
 from downloader.items import BadItem, Item
@@ -38,10 +38,9 @@ COUNTED = 64 << 20
 """Bytes of the largest list `count` reads through."""
 
 _CHUNK = 128 << 10
-_PLAIN_LINE = re.compile(rb"https?://[^\s#]+")
+_PLAIN_LINE = re.compile(rb"https?://[^\s#]{1,%d}" % (LONGEST - 8))
 """A URL alone on its line, nothing about it to be told apart."""
-_NOT_IN_TEXT = re.compile(r"[\x00-\x1f\x7f]|#.* ")
-"""What a URL cannot have in a line of text, or not with blanks written as ``%20``."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ARGUMENT = "argument"
 _WARNED_KEYS = 100
 
@@ -245,7 +244,8 @@ def _from_argument(argument: str, index: int) -> Item | BadItem:
 
 def _argument_text(url: str) -> bytes:
     """Write a URL argument as a line that gives the same item."""
-    if is_url(url) and not _NOT_IN_TEXT.search(url):
+    # What has control characters, or blanks in its fragment, would be another item as a line of text.
+    if is_url(url) and not _CONTROL.search(url) and " " not in url.partition("#")[2]:
         try:
             return url.replace(" ", "%20").encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:

@@ -87,6 +87,11 @@ def escaped(text: str) -> str:
     return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def has_control(text: str) -> bool:
+    """Tell whether there is any character that `printable` would replace."""
+    return not text.isprintable() and _CONTROL.search(text) is not None
+
+
 def width(text: str) -> int:
     """Count the columns printable text takes on a terminal, at most: terminals differ on joined emoji."""
     if text.isascii():

@@ -43,7 +43,7 @@ _BAD_AUTHORITY = (
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 _DIGEST_SIZES = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
-_CHECKSUM = re.compile(r"[ \t\r\n]*([A-Za-z0-9-]*)[ \t\r\n]*[:=](.*)", re.DOTALL)
+_CHECKSUM = re.compile(r"[ \t\r\n]*+([A-Za-z0-9-]*+)[ \t\r\n]*+[:=](.*)", re.DOTALL)
 _HEX = re.compile(r"[0-9a-f]+")
 
 _USERINFO = re.compile(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.entries import Draft, read_json, read_mapping, read_text
+from downloader.entries import LONGEST, MOST, Draft, read_json, read_mapping, read_text
 from downloader.errors import InputError
 from downloader.items import Address, Checksum
 
@@ -149,6 +149,26 @@ def test_an_option_that_cannot_be_used_fails_its_item(option: str, said: str) ->
     assert "u:p" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("\t".join(["https://h.example/a"] * (MOST + 1)), "more than 1,000 addresses"),
+        ("https://h.example/a\t" + "\t".join(["x"] * 5000), "two names"),
+        ("https://h.example/" + "é" * LONGEST, "longer than 32,768 characters"),
+        ("https://h.example/a#" + "&" * LONGEST, "longer than 32,768 characters"),
+        ("https://h.example/a " + "b/" * LONGEST, "too long for a path"),
+    ],
+)
+def test_there_is_a_bound_to_everything(line: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        text(line)
+
+
+def test_a_folder_has_a_bound_too() -> None:
+    with pytest.raises(InputError, match="too long for a path"):
+        text("https://h.example/a", "  dir=" + "b/" * LONGEST)
+
+
 def test_a_name_on_the_line_and_an_option_are_two_names() -> None:
     with pytest.raises(InputError, match="two names"):
         text("https://h.example/a x", "  out=y")
@@ -175,6 +195,7 @@ def also(members: str) -> str:
         (also('"user-agent": "x"'), Draft(A, user_agent="x")),
         (also('"name": null, "checksum": null, "headers": null, "referer": null'), Draft(A)),
         (also('"id": 1, "tags": ["x", 1.5, null]'), Draft(A, extra={"id": 1, "tags": ["x", 1.5, None]})),
+        (also(f'"x": "{"," * 20_000}", "y": "\\\\"'), Draft(A, extra={"x": "," * 20_000, "y": "\\"})),
         (also('"x": "\\ud83d\\ude00"'), Draft(A, extra={"x": "😀"})),
         (also('"x": "\\\\ud800 [{' + "[" * 99 + '"'), Draft(A, extra={"x": "\\ud800 [{" + "[" * 99})),
     ],
@@ -216,7 +237,16 @@ def test_a_json_line_says_the_same_by_keys(line: str, expected: Draft) -> None:
         (also('"x": ' + "9" * 5000), "too large"),
         (also('"x": ' + "[" * 60 + "]" * 60), "nested deeper"),
         (also('"x": ' + '{"x":' * 60 + "1" + "}" * 60), "nested deeper"),
-        (also('"x": ' + "[" * 200_000), "nested too deep"),
+        (also('"x": ' + "[" * 9000), "nested too deep"),
+        (also('"x": ' + "[" * 200_000), "more than 10,000 values"),
+        (also('"x": [' + "{}, " * 10_000 + "1]"), "more than 10,000 values"),
+        (also('"x": ["' + '", "'.join("a" * 10_001) + '"]'), "more than 10,000 values"),
+        (json.dumps({"url": [f"https://h{number}.example/a.jpg" for number in range(MOST + 1)]}), "1,000 addresses"),
+        (also('"headers": ' + json.dumps({f"X-{n}": "1" for n in range(MOST + 1)})), "1,000 headers"),
+        (also('"name": "' + "n" * (LONGEST + 1) + '"'), "too long for a path"),
+        (also('"referer": "http://h/' + "r" * LONGEST + '"'), "longer than any URL"),
+        (also('"checksum": "' + " " * 900_000 + '"'), "the checksum cannot be used"),
+        (json.dumps({"url": "https://h.example/" + "p" * LONGEST}), "longer than 32,768 characters"),
     ],
 )
 def test_a_json_line_that_cannot_be_used_says_why(line: str, said: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.lines import MAX_ENTRY, Entry, Kind, Problem, classify, group, split_lines
+from downloader.lines import MAX_ENTRY, MOST_OPTIONS, Entry, Kind, Problem, classify, group, split_lines
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,25 @@ def test_in_a_json_list_every_line_stands_for_itself() -> None:
 
 
 def test_an_entry_is_bounded_with_its_options() -> None:
-    option = b"  out=" + b"x" * 1000 + b"\n"
-    entries = grouped(b"a\n" + option * 2000 + b"b\n" + b"c" * (MAX_ENTRY + 1) + b"\n  out=x\nd\n")
+    option = b"  out=" + b"x" * 3000 + b"\n"
+    entries = grouped(b"a\n" + option * 500 + b"b\n" + b"c" * (MAX_ENTRY + 1) + b"\n  out=x\nd\n")
     assert [(entry.number, entry.line, entry.options, entry.problem) for entry in entries] == [
         (1, b"", None, Problem.TOO_LONG),
-        (2002, b"b", None, None),
-        (2003, b"", None, Problem.TOO_LONG),
-        (2005, b"d", None, None),
+        (502, b"b", None, None),
+        (503, b"", None, Problem.TOO_LONG),
+        (505, b"d", None, None),
     ]
     assert entries[0].text == b""
+
+
+@pytest.mark.parametrize("more", [0, 1, 5000])
+def test_an_entry_has_so_many_options_at_most(more: int) -> None:
+    first, last = grouped(b"a\n" + b"  k=v\n" * (MOST_OPTIONS + more) + b"b\n")
+    assert (last.line, last.number) == (b"b", MOST_OPTIONS + more + 2)
+    if more:
+        assert (first.line, first.options, first.problem, first.text) == (b"", None, Problem.TOO_MANY, b"")
+    else:
+        assert (first.line, first.options, first.problem) == (b"a", [b"  k=v"] * MOST_OPTIONS, None)
 
 
 def test_a_long_comment_is_a_comment() -> None:

@@ -75,6 +75,15 @@ def test_json_escapes_what_drives_a_terminal_and_stays_one_line() -> None:
     assert json.loads(line)["path"] == HOSTILE
 
 
+@pytest.mark.parametrize(
+    "text", ["猫\u202e", "猫\x7f", "猫\ud800", "\u202e" * 300_000], ids=["bidi", "delete", "half", "long"]
+)
+def test_json_that_could_drive_a_terminal_is_ascii_and_says_the_same(text: str) -> None:
+    line = as_json(saved(extra={"tag": text}))
+    assert line.isascii()
+    assert json.loads(line)["extra"] == {"tag": text}
+
+
 def test_json_has_null_where_a_list_had_no_number() -> None:
     made = json.loads(as_json(saved(extra={"a": [float("nan"), {"b": float("inf")}], "c": 1.5})))
     assert made["extra"] == {"a": [None, {"b": None}], "c": 1.5}

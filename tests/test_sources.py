@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from downloader import sources
+from downloader.entries import LONGEST
 from downloader.errors import InputError, UsageError
 from downloader.items import Address, BadItem, Checksum, Item
 
@@ -122,6 +123,22 @@ def test_all_that_json_and_options_may_say_reaches_the_item() -> None:
             text=line,
         )
     ]
+
+
+@pytest.mark.parametrize("length", [LONGEST, LONGEST + 1])
+def test_a_plain_url_may_be_so_long(length: int) -> None:
+    url = "https://h.example/".ljust(length, "x")
+    (found,) = read_bytes(url.encode())
+    assert found.url == (url if length == LONGEST else None)
+    assert isinstance(found, Item) is (length == LONGEST)
+
+
+@pytest.mark.parametrize(
+    "argument", ["https://h.example/a#" + "#" * 100_000, "https://h.example/a?" + " " * 100_000 + "x"]
+)
+def test_a_strange_argument_is_read_in_no_time(argument: str) -> None:
+    (found,) = sources.read([argument])
+    assert "longer than" in str(getattr(found, "error", None))
 
 
 def test_sources_are_numbered_as_one(tmp_path: Path) -> None:
