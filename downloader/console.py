@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Literal
 
 import gevent
 
-from downloader import descriptors, trust
+from downloader import descriptors, streams, trust
 from downloader import sources as lists
 from downloader.engine import Engine
 from downloader.errors import Interrupted, StopRun
-from downloader.outlet import Outlet
+from downloader.outlet import Outlet, descriptor
 from downloader.records import FailedList, Json, LogFile
 from downloader.report import Counters, Level, Lines, summary
-from downloader.streams import stdin_chunks, stream_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import NoReturn
 
     from downloader.errors import GdlError
     from downloader.items import BadItem, Item, Listener
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 TICK = 0.125
 """Seconds between two drawings of the bars."""
+MOMENT = 0.2
+"""Seconds that a terminal has to take its bars away where a run ends at once."""
 
 
 class ExitCode(IntEnum):
@@ -73,126 +75,163 @@ class Display:
 
 def download_all(sources: Sequence[str], options: Options, display: Display) -> ExitCode:
     """Download what ``sources`` list, showing it as ``display`` says. Raises `errors.UsageError` before it starts."""
-    try:
-        descriptors.raise_limit(options.jobs)
-        with ExitStack() as stack:
-            return _Run(sources, options, display, stack).perform()
-    except StopRun as error:  # what the run should have left beside its files could not be written
-        if sys.stderr is not None:
-            with suppress(OSError):
-                print(f"gdl: {error}", file=sys.stderr)  # noqa: T201
-        return ExitCode.STOPPED
+    descriptors.raise_limit(options.jobs)
+    return _Run(sources, options, display).perform()
 
 
 class _Run:
-    def __init__(self, sources: Sequence[str], options: Options, display: Display, stack: ExitStack) -> None:
+    _engine: Engine
+
+    def __init__(self, sources: Sequence[str], options: Options, display: Display) -> None:
         self._sources = sources
         self._options = options
         self._display = display
         self._code: ExitCode | None = None
-        self._out = Outlet(sys.stdout, self._closed)
-        self._err = Outlet(sys.stderr)
+        """Of the signal that has come."""
+        self._begun = False
+        """Whether the list is being read: from then on a stop has results to give."""
+        self._lost = False
+        """Whether what the run should have left beside its files could not be written."""
+        self._out = Outlet(descriptor(sys.stdout), self._closed)
+        self._err = Outlet(descriptor(sys.stderr))
+        self._outlets = [self._out, self._err]
         self._counters = Counters()
         self._listeners: list[Listener] = [self._counters]
-        self._failed = stack.enter_context(FailedList(display.failed, sources=sources)) if display.failed else None
-        if self._failed is not None:
-            self._listeners.append(self._failed)
-        if display.log_file is not None:
-            self._listeners.append(stack.enter_context(LogFile(display.log_file)))
-        if display.as_json:
-            if sys.stdout is None:
-                raise StopRun("--json: standard output is closed")
-            self._listeners.append(Json(self._out.write))
-        # A stream may never end: it is not read on where that serves no download.
-        lists_only = all(lists.is_url(source) or os.path.isfile(source) for source in sources)
-        self.engine = Engine(options, listeners=self._listeners, read_on=lists_only)
-        self._bars = self._make_bars()
-        if self._bars is not None:
-            stack.callback(self._bars.close)
-        self._listeners.append(Lines(self._say, display.level(bars=self._bars is not None)))
-
-    def _make_bars(self) -> Bars | None:
-        display = self._display
-        if display.quiet or display.progress in ("lines", "none"):
-            return None
-        if sys.stderr is None or (display.progress == "auto" and not sys.stderr.isatty()):
-            return None
-        from downloader.progress import Bars, can_draw
-
-        wanted = display.progress == "bars" or (display.progress == "auto" and can_draw(sys.stderr))
-        if not wanted:
-            return None
-        counts = [lists.count(source) if source != lists.STDIN else None for source in self._sources]
-        known = [count for count in counts if count is not None]
-        expected = sum(known) if len(known) == len(counts) else None
-        engine = self.engine
-        hosts = engine.troubles.shown
-        return Bars(engine.tally, engine.running, hosts=hosts, stream=sys.stderr, expected=expected)
+        self._failed: FailedList | None = None
+        self._bars: Bars | None = None
+        self._draws = _wants_bars(display)
 
     def perform(self) -> ExitCode:
+        with ExitStack() as signals:
+            self._take_signals(signals)
+            try:
+                with ExitStack() as stack:
+                    self._prepare(stack)
+                    self._download()
+            except StopRun as error:
+                self._lost = True
+                self._say(f"gdl: {error}")
+            finally:
+                for outlet in self._outlets:
+                    outlet.drain()
+            return self._exit_code()
+
+    def _take_signals(self, stack: ExitStack) -> None:
         for number, code, name in (
             (signal.SIGINT, ExitCode.SIGINT, "Ctrl-C"),
             (signal.SIGTERM, ExitCode.SIGTERM, "SIGTERM"),
             (signal.SIGHUP, ExitCode.SIGHUP, "SIGHUP"),
         ):
             if signal.getsignal(number) is not signal.SIG_IGN:
-                gevent.signal_handler(number, self._interrupt, code, name)
+                stack.callback(gevent.signal_handler(number, self._interrupt, code, name).cancel)
+
+    def _prepare(self, stack: ExitStack) -> None:
+        display = self._display
+        if display.failed:
+            self._failed = stack.enter_context(FailedList(display.failed, sources=self._sources))
+            self._outlets.append(self._failed.outlet)
+            self._listeners.append(self._failed)
+        if display.log_file is not None:
+            log = stack.enter_context(LogFile(display.log_file))
+            self._outlets.append(log.outlet)
+            self._listeners.append(log)
+        if display.as_json:
+            if sys.stdout is None:
+                raise StopRun("--json: standard output is closed")
+            self._listeners.append(Json(self._out.write))
+        # A stream may never end: it is not read on where that serves no download.
+        lists_only = all(lists.is_url(source) or os.path.isfile(source) for source in self._sources)
+        self._engine = Engine(self._options, listeners=self._listeners, read_on=lists_only)
+        if self._draws:
+            self._bars = self._make_bars()
+        self._listeners.append(Lines(self._say, display.level(bars=self._bars is not None)))
+
+    def _make_bars(self) -> Bars:
+        from downloader.progress import Bars
+
+        engine = self._engine
+        hosts = engine.troubles.shown
+        return Bars(engine.tally, engine.running, hosts=hosts, stream=sys.stderr, write=self._err.write)
+
+    def _download(self) -> None:
         if self._options.insecure:
             self._warn("--insecure: TLS certificates are not checked, anybody on the way can read and change files")
         started = time.monotonic()
-        ticker = gevent.spawn(self._tick) if self._bars is not None else None
+        helpers = [] if self._bars is None else [gevent.spawn(each, self._bars) for each in (self._draw, self._count)]
         try:
-            self.engine.run(self._items())
+            self._engine.run(self._items())
         finally:
-            if ticker is not None:
-                ticker.kill()
+            gevent.killall(helpers)
             if self._bars is not None:
                 self._bars.close()
-        listed = self._failed is not None and self._failed.close(exhausted=self.engine.tally.exhausted)
+        self._out.drain()  # what cannot be written stops the run even now
+        listed = self._failed is not None and self._failed.close(exhausted=self._engine.tally.exhausted)
         self._summarise(time.monotonic() - started, self._display.failed if listed else None)
-        return self._exit_code()
 
     def _items(self) -> Iterator[Item | BadItem]:
-        return lists.read(self._sources, stdin_chunks=stdin_chunks, stream_chunks=stream_chunks, warn=self._warn)
+        """Read the lists, as fast as what comes of them is read in its turn."""
+        self._begun = True
+        for item in lists.read(self._sources, chunks=streams.chunks, warn=self._warn):
+            yield item
+            for outlet in self._outlets:
+                outlet.wait_for_room()
 
-    def _tick(self) -> None:
-        while self._bars is not None:
-            if self._err.ready():  # a terminal may be held with Ctrl-S
-                self._bars.tick(time.monotonic())
+    def _draw(self, bars: Bars) -> None:
+        while True:
+            if self._err.ready:  # a terminal may be held with Ctrl-S
+                bars.tick(time.monotonic())
             gevent.sleep(TICK)
 
+    def _count(self, bars: Bars) -> None:
+        """Find out how many files there are, beside the downloads."""
+        expected = 0
+        for source in self._sources:
+            found = None if source == lists.STDIN else lists.count(source, chunks=streams.chunks)
+            if found is None:
+                return
+            expected += found
+        bars.expected = expected
+
     def _interrupt(self, code: ExitCode, name: str) -> None:
-        if self._code is not None:  # the second one: at once
-            if self._bars is not None and self._err.ready():
-                self._bars.close()
-            trust.discard_all()
-            if self._failed is not None:
-                with suppress(StopRun):
-                    self._failed.close(exhausted=False)
-            os._exit(code)
+        if self._code is not None or not self._begun:
+            self._leave(code)
         self._code = code
-        self._out.hurry()
-        self._err.hurry()
-        self.engine.stop(Interrupted(f"stopped by {name}"))
+        for outlet in self._outlets:
+            outlet.hurry()
+        self._engine.stop(Interrupted(f"stopped by {name}"))
+
+    def _leave(self, code: ExitCode) -> NoReturn:
+        """End the process at once, leaving nothing behind that only a run needs."""
+        for outlet in self._outlets:
+            outlet.hurry(0.0)
+        if self._bars is not None and self._err.ready:
+            self._bars.close()
+            self._err.hurry(MOMENT)
+            self._err.drain()
+        trust.discard_all()
+        if self._failed is not None:
+            with suppress(StopRun):
+                self._failed.close(exhausted=False)
+        os._exit(code)
 
     def _summarise(self, elapsed: float, failed_list: str | None) -> None:
         if self._display.quiet:
-            if self.engine.stopped is not None:
-                self._say(f"gdl: {_stopped(self.engine.stopped)}")
+            if self._engine.stopped is not None:
+                self._say(f"gdl: {_stopped(self._engine.stopped)}")
             return
-        stopped = None if self.engine.stopped is None else _stopped(self.engine.stopped)
-        hosts = self.engine.found(every=self._display.verbose)
+        stopped = None if self._engine.stopped is None else _stopped(self._engine.stopped)
+        hosts = self._engine.found(every=self._display.verbose)
         for line in summary(
-            self.engine.tally, self._counters, elapsed, hosts=hosts, stopped=stopped, failed_list=failed_list
+            self._engine.tally, self._counters, elapsed, hosts=hosts, stopped=stopped, failed_list=failed_list
         ):
             self._say(line)
 
     def _exit_code(self) -> ExitCode:
         if self._code is not None:
             return self._code
-        if self.engine.stopped is not None:
+        if self._lost or self._engine.stopped is not None:
             return ExitCode.STOPPED
-        return ExitCode.FAILED if self.engine.tally.failed else ExitCode.OK
+        return ExitCode.FAILED if self._engine.tally.failed else ExitCode.OK
 
     def _warn(self, message: str) -> None:
         for listener in self._listeners:
@@ -205,7 +244,17 @@ class _Run:
         self._err.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
     def _closed(self, error: OSError) -> None:
-        self.engine.stop(StopRun(f"standard output cannot be written: {error.strerror}"))
+        self._engine.stop(StopRun(f"standard output cannot be written: {error.strerror}"))
+
+
+def _wants_bars(display: Display) -> bool:
+    if display.quiet or display.progress in ("lines", "none"):
+        return False
+    if sys.stderr is None or (display.progress == "auto" and not sys.stderr.isatty()):
+        return False
+    from downloader.progress import can_draw  # with what it needs, which takes long: before signals wait for the hub
+
+    return display.progress == "bars" or can_draw(sys.stderr)
 
 
 def _stopped(reason: GdlError) -> str:

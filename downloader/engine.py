@@ -8,7 +8,9 @@ start, and each of those gets a greenlet that lives until its result, waiting wi
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -22,19 +24,16 @@ from downloader.items import BadItem, Running, Tally
 from downloader.options import JOBS
 from downloader.slots import Slots
 from downloader.transport import Transport
+from downloader.turns import give_turn, opening
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from downloader.items import Item, Listener, Result
     from downloader.options import Options
 
 BREATH = 64
-"""Items read in a row before others get their turn."""
-_MOMENT = 1e-6
-"""Seconds for which they get it: of none, the hub would make many before it looks at sockets."""
-
-
+"""Items read, or results given, in a row before others get their turn."""
 MOST_AHEAD = 16_384
 """Items that may be under way at most, where those read so far leave slots idle: theirs are hosts at their limits."""
 MOST_OF_ONE = 2048
@@ -77,6 +76,7 @@ class Engine:
         self._room = Event()
         self._over = Event()
         self._feeder: Any = None
+        self._ender: Any = None
         self._fed = False
         self._feed_error: BaseException | None = None
 
@@ -92,8 +92,10 @@ class Engine:
         if options.cookies:
             from downloader.cookies import CookieFile
 
-            cookies = CookieFile(options.cookies, now=time.time())
-        with trust.bundle(options.cacert) as cainfo:
+            cookies = opening(options.cookies, partial(CookieFile, options.cookies, now=time.time()))
+        with ExitStack() as stack:
+            certificates = trust.bundle(options.cacert)
+            cainfo = opening(options.cacert or "", lambda: stack.enter_context(certificates))
             transport = Transport(options, cainfo=cainfo, room=self._descriptors)
             self._context = Context(
                 *(options, transport, NameLedger(), cookies, template, self._listeners),
@@ -108,6 +110,8 @@ class Engine:
                 raise
             finally:
                 gevent.killall([feeder, *self._greenlets.values()])
+                if self._ender is not None:
+                    self._ender.join()
                 self._slots.close()
                 transport.close()
                 self._context.close()
@@ -142,9 +146,15 @@ class Engine:
         if self._feeder is not None and self._feeder is not current and not self._reads_on():
             self._feeder.kill(block=False)
         self._room.set()
-        # What has taken its first step ends by itself when it is interrupted; the others end here.
-        for name in pending.values():
+        # What has taken its first step ends by itself when it is interrupted.
+        self._ender = gevent.spawn(self._end, pending)
+
+    def _end(self, pending: Mapping[int, Name]) -> None:
+        """Give those that have not begun their results."""
+        for number, name in enumerate(pending.values(), 1):
             self._emit(results.failed(name.item, self._interruption()))
+            if not number % BREATH:
+                give_turn()
 
     def _stop_for(self, error: errors.StopRun) -> None:
         if self._context.stops(error):
@@ -173,7 +183,7 @@ class Engine:
                 unbroken += 1
                 if unbroken >= BREATH:
                     unbroken = 0
-                    gevent.sleep(_MOMENT)
+                    give_turn()
                 if self._live >= self._window:
                     self._room.clear()
                     self._room.wait()

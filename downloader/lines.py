@@ -112,8 +112,10 @@ def group(lines: Iterable[bytes | None], *, json_list: bool = False) -> Iterator
     size = number = 0
     stray = Problem.STRAY
     for line in lines:
-        if line is None:
-            if waiting is not None:
+        if not line:
+            if line is not None:
+                number += 1
+            elif waiting is not None:
                 yield waiting
                 waiting, stray = None, Problem.LATE
             continue

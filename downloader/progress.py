@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from itertools import islice
 from typing import TYPE_CHECKING, TextIO
 
@@ -180,26 +179,29 @@ def frame(messages: Sequence[str], lines: Sequence[str], *, erase: bool) -> str:
 class Bars(Listener):
     """The display of a run on a terminal. Counts come from the tally, so a finished file costs nothing here.
 
-    ``running`` is read oldest first. ``expected`` is the number of files, if it is known before the sources
-    have been read. At every tick ``hosts`` tells what keeps the run waiting (see `total_line`), and
-    ``size`` the columns and rows, to follow a resized window.
+    ``running`` is read oldest first. ``write`` takes what is to be shown on the terminal ``stream``. At every tick
+    ``hosts`` tells what keeps the run waiting (see `total_line`), and ``size`` the columns and rows, to follow a
+    resized window.
     """
+
+    expected: int | None = None
+    """The number of files, once it is known, before the sources have been read."""
 
     def __init__(
         self,
         tally: Tally,
         running: Mapping[int, Running],
         *,
-        stream: TextIO | None = None,
-        expected: int | None = None,
+        stream: TextIO,
+        write: Callable[[bytes], None],
         hosts: Callable[[float], Sequence[str]] = lambda _: (),
         size: Callable[[], tuple[int, int]] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._tally = tally
         self._running = running
-        self._stream = stream if stream is not None else sys.stderr
-        self._expected = expected
+        self._stream = stream
+        self._write = write
         self._hosts = hosts
         self._size = size or self._terminal_size
         self._colour = not environ.get("NO_COLOR")
@@ -247,10 +249,7 @@ class Bars(Listener):
             self._paint(self._lines)
 
     def close(self) -> None:
-        """Show waiting messages, clear all bars, and leave the cursor at the start of a clean line.
-
-        May be called again, and from a signal handler that interrupted any other method.
-        """
+        """Show waiting messages, clear all bars, and leave the cursor at the start of a clean line. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -267,7 +266,7 @@ class Bars(Listener):
             self._files = Rate(now, progress, ETA_MEMORY)
         rate = self._rate.update(now, received)
         speed = self._files.update(now, progress)
-        total = tally.read if tally.exhausted else self._expected
+        total = tally.read if tally.exhausted else self.expected
         eta = None if total is None or total <= tally.done else forecast(total - progress, speed)
         line = total_line(
             columns,
@@ -287,17 +286,9 @@ class Bars(Listener):
     def _paint(self, lines: Sequence[str]) -> None:
         messages, self._pending = self._pending, []
         output = frame(messages, lines, erase=self._drawn)
-        if self._closed and lines:  # a signal handler closed the display meanwhile: leave its line clean
-            lines = ()
-            output = frame(messages, lines, erase=False)
         self._drawn = bool(lines)
-        try:
-            self._stream.write(output)
-            self._stream.flush()
-        except (OSError, ValueError, RuntimeError):
-            # The terminal is gone, or a handler interrupted this very write: the downloads matter more.
-            self._closed = True
-            self._lines = []
+        if output:
+            self._write(output.encode(self._encoding, "replace"))
 
     def _terminal_size(self) -> tuple[int, int]:
         try:

@@ -11,11 +11,13 @@ import math
 import os
 import stat
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from downloader.errors import StopRun, UsageError
 from downloader.items import Listener
+from downloader.outlet import Outlet
 from downloader.report import failure
+from downloader.streams import open_file
 from downloader.text import escaped, file_name, format_duration, format_size, has_control
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from downloader.items import Item, Result
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str)
-
 _ASCII_ENCODER = json.JSONEncoder(allow_nan=False, default=str)
 
 
@@ -104,34 +105,35 @@ class FailedList(Listener):
         self._temporary: str | None = None
         self._error: OSError | None = None
         try:
-            self._file = self._open()
+            self.outlet = Outlet(self._open(), self._fail)
         except OSError as error:
             raise UsageError(f"--failed: cannot write {self._shown}: {error.strerror}") from error
+        self._closed = False
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> int:
         try:
             mode = os.stat(self._path or ".").st_mode
         except FileNotFoundError:
             mode = stat.S_IFREG
         if not stat.S_ISREG(mode):  # a pipe or a device takes what comes; a folder is refused here
-            return open(self._path, "wb")
+            return open_file(self._path, os.O_WRONLY)
         import tempfile  # takes 3 ms that a run without this list need not
 
         self._path = os.path.realpath(self._path)
+        # Only its owner may read it: mode 0600.
         descriptor, self._temporary = tempfile.mkstemp(prefix=".gdl-failed.", dir=os.path.dirname(self._path))
-        return open(descriptor, "wb")  # mode 0600, by mkstemp
+        return descriptor
+
+    def _fail(self, error: OSError) -> None:
+        self._error = self._error or error
 
     def finished(self, result: Result) -> None:
         """Write the item's input, if it failed."""
-        if result.status != "failed" or self._error is not None:
+        if result.status != "failed":
             return
         text = result.text or (result.url or "").encode()
-        try:
-            if text:
-                self._file.write(text + b"\n")
-                self._file.flush()
-        except OSError as error:
-            self._error = error
+        if text:
+            self.outlet.write(text + b"\n")
 
     def close(self, *, exhausted: bool = True) -> bool:
         """Put the list in its place and tell whether it was; may be called again.
@@ -140,9 +142,10 @@ class FailedList(Listener):
         the run stays as it was: it still holds the lines that were not read. Leaving the context without a call
         counts as such a run. Raises `StopRun` if writing failed.
         """
-        if self._file.closed:
+        if self._closed:
             return False
-        self._error = _closed(self._file, self._error)
+        self._closed = True
+        self.outlet.close()
         keep = self._error is not None or (self._is_source and not exhausted)
         try:
             if self._temporary is not None:
@@ -176,9 +179,12 @@ class LogFile(Listener):
         self._shown = file_name(path)
         self._error: OSError | None = None
         try:
-            self._file = open(path, "ab")  # noqa: SIM115 it stays open until close()
+            self.outlet = Outlet(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), self._fail)
         except OSError as error:
             raise UsageError(f"--log-file: cannot write {self._shown}: {error.strerror}") from error
+
+    def _fail(self, error: OSError) -> None:
+        self._error = self._error or error
 
     def finished(self, result: Result) -> None:
         """Log the result."""
@@ -206,7 +212,8 @@ class LogFile(Listener):
 
     def close(self) -> None:
         """Close the file; may be called again. Raises `StopRun` if writing failed."""
-        error, self._error = _closed(self._file, self._error), None
+        self.outlet.close()
+        error, self._error = self._error, None
         if error is not None:
             raise StopRun(f"--log-file: cannot write {self._shown}: {error.strerror}") from error
 
@@ -219,22 +226,8 @@ class LogFile(Listener):
         self.close()
 
     def _log(self, level: str, message: str) -> None:
-        if self._error is not None or self._file.closed:
-            return
         now = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
-        try:
-            self._file.write(f"{now} {level} {escaped(message)}\n".encode())
-            self._file.flush()
-        except OSError as error:
-            self._error = error
-
-
-def _closed(file: BinaryIO, error: OSError | None) -> OSError | None:
-    try:
-        file.close()
-    except OSError as late:
-        return error or late
-    return error
+        self.outlet.write(f"{now} {level} {escaped(message)}\n".encode())
 
 
 def _is_same(source: str, path: str) -> bool:

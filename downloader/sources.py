@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from downloader.lines import Entry
 
-    Chunks = Iterator[bytes | None]
+    Chunks = Generator[bytes | None, None, None]
 
 STDIN = "-"
 """The source that stands for standard input."""
@@ -80,17 +80,25 @@ def _check_list(path: str) -> None:
         raise UsageError(f"cannot read the list {shown}: permission denied; make it readable with chmod +r")
 
 
-def count(source: str) -> int | None:
-    """Count the items a source gives; None where it is no regular file or has more than `COUNTED` bytes."""
+def _blocking_chunks(source: str | int) -> Chunks:
+    with open(source, "rb", buffering=0, closefd=source != 0) as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def count(source: str, *, chunks: Callable[[str], Chunks] = _blocking_chunks) -> int | None:
+    """Count the items a source gives; None where it is no regular file or has more than `COUNTED` bytes.
+
+    ``chunks`` reads it, as in `read`.
+    """
     if is_url(source):
         return 1
     try:
         status = os.stat(source)
         if not stat.S_ISREG(status.st_mode) or status.st_size > COUNTED:
             return None
-        with open(source, "rb", buffering=0) as file:
-            chunks = iter(partial(file.read, _CHUNK), b"")
-            return sum(1 for _ in group(split_lines(chunks), json_list=_is_json_list(source)))
+        with closing(chunks(source)) as read_chunks:
+            return sum(1 for _ in group(split_lines(read_chunks), json_list=_is_json_list(source)))
     except (OSError, ValueError):
         return None
 
@@ -98,16 +106,14 @@ def count(source: str) -> int | None:
 def read(
     sources: Sequence[str],
     *,
-    stdin_chunks: Callable[[], Chunks] | None = None,
-    stream_chunks: Callable[[str], Chunks] | None = None,
+    chunks: Callable[[str | int], Chunks] = _blocking_chunks,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Item | BadItem]:
     """Read list files, ``-`` for standard input, and URLs, one item at a time.
 
-    ``stdin_chunks`` gives the bytes of standard input, and ``stream_chunks`` those of a list that is no
-    regular file (a named pipe, a shell's ``<(…)``). None among the chunks says that nothing more is there right
-    now, so that what was read is not held back. By default both are read with blocking calls. ``warn`` is told
-    once of each aria2 option that is ignored. Closing the iterator closes the file.
+    ``chunks`` gives the bytes of the list at a path, or of standard input for 0; by default it is read with blocking
+    calls. None among the chunks says that nothing more is there right now, so that what was read is not held back.
+    ``warn`` is told once of each aria2 option that is ignored. Closing the iterator closes the file.
     """
     indices = counter(1)
     warned: set[str] = set()
@@ -115,23 +121,10 @@ def read(
         if is_url(source):
             yield _from_argument(source, next(indices))
             continue
-        chunks: Chunks
-        if source == STDIN:
-            chunks = stdin_chunks() if stdin_chunks else _blocking_chunks(0)
-        elif stream_chunks and not os.path.isfile(source):
-            chunks = stream_chunks(source)
-        else:
-            chunks = _blocking_chunks(source)
-        yield from _from_list(file_name(source), _guarded(chunks), indices, warned, warn)
+        yield from _from_list(file_name(source), chunks(0 if source == STDIN else source), indices, warned, warn)
 
 
-def _blocking_chunks(path: str | int) -> Chunks:
-    with open(path, "rb", buffering=0, closefd=path != 0) as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
-
-
-def _guarded(chunks: Chunks) -> Generator[bytes | None, None, None]:
+def _guarded(chunks: Chunks) -> Chunks:
     """Tell errors of reading apart from those of whoever consumes the items."""
     try:
         yield from chunks

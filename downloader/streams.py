@@ -1,4 +1,4 @@
-"""Standard input and named pipes, read without holding up the hub."""
+"""Files, pipes and devices, opened and read without holding up the hub."""
 
 from __future__ import annotations
 
@@ -9,46 +9,52 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent import monkey
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from downloader.turns import give_turn, opening
 
-_CHUNK = 128 << 10
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+CHUNK = 8 << 10
+"""Bytes that are read before others get their turn: in the shortest lines they are a matter of some milliseconds."""
 _READABLE = 1
 
 _select = monkey.get_original("select", "select")
 
 
-def stdin_chunks() -> Iterator[bytes | None]:
-    """Give what standard input holds as it comes; None whenever nothing more is there right now."""
-    return _chunks(0)
+def open_file(path: str, flags: int) -> int:
+    """Open ``path`` as `os.open` does and return its descriptor; blocks the calling greenlet only. Raises OSError."""
+    return opening(path, lambda: os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, 0o666))
 
 
-def stream_chunks(path: str) -> Iterator[bytes | None]:
-    """Give what the named pipe or device at ``path`` holds as it comes. Raises OSError where it cannot be opened."""
-    # Opening a pipe waits for its writer: in a thread, so that others go on.
-    fd = gevent.get_hub().threadpool.apply(os.open, (path, os.O_RDONLY | os.O_CLOEXEC))
+def chunks(source: str | int) -> Generator[bytes | None, None, None]:
+    """Give what the file, pipe or device at ``source``, or with this descriptor, holds as it comes.
+
+    None says that nothing more is there right now. Others get their turn between chunks. Raises OSError.
+    """
+    if isinstance(source, int):
+        yield from _read(source)
+        return
+    fd = open_file(source, os.O_RDONLY)
     try:
-        yield from _chunks(fd)
+        yield from _read(fd)
     finally:
         os.close(fd)
 
 
-def _chunks(fd: int) -> Iterator[bytes | None]:
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        while chunk := os.read(fd, _CHUNK):
-            yield chunk
-        return
+def _read(fd: int) -> Generator[bytes | None, None, None]:
     hub = gevent.get_hub()
-    watcher = hub.loop.io(fd, _READABLE)
+    watcher = None if stat.S_ISREG(os.fstat(fd).st_mode) else hub.loop.io(fd, _READABLE)
     try:
         while True:
-            if not _select([fd], [], [], 0)[0]:
+            if watcher is not None and not _select([fd], [], [], 0)[0]:
                 yield None
                 hub.wait(watcher)
-            chunk = os.read(fd, _CHUNK)
+            chunk = os.read(fd, CHUNK)
             if not chunk:
                 return
             yield chunk
+            give_turn()
     finally:
-        watcher.stop()
-        watcher.close()
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()

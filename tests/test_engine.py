@@ -293,6 +293,50 @@ def test_sockets_and_timers_have_their_turn_while_the_list_is_read(
     assert read[0] <= 4 * BREATH
 
 
+def test_others_have_their_turn_while_a_stop_gives_results(tmp_path: Path, faults: f.FaultServer) -> None:
+    faults.otherwise(f.hold)
+    turn = 0
+
+    class Timed(Recorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turns = Counter[int]()
+
+        def finished(self, result: Result) -> None:
+            super().finished(result)
+            self.turns[turn] += 1
+
+    def other() -> None:
+        nonlocal turn
+        while True:
+            gevent.sleep(0)
+            turn += 1
+
+    recorder = Timed()
+    engine = Engine(Options(output=str(tmp_path), jobs=4), listeners=[recorder])
+    running = gevent.spawn(engine.run, items(faults.url(f"/{number}.jpg") for number in range(5000)))
+    while faults.serving < 4 or engine.tally.read < 500:
+        gevent.sleep(0.01)
+    ticking = gevent.spawn(other)
+    engine.stop(errors.Interrupted("enough"))
+    running.get(timeout=60)
+    ticking.kill()
+    assert engine.tally.read == len(recorder.results) >= 500
+    assert max(recorder.turns.values()) <= BREATH + 4
+
+
+def test_a_run_that_is_interrupted_itself_gives_every_item_its_result(tmp_path: Path, faults: f.FaultServer) -> None:
+    faults.otherwise(f.hold)
+    recorder = Recorder()
+    engine = Engine(Options(output=str(tmp_path), jobs=4), listeners=[recorder])
+    running = gevent.spawn(engine.run, items(faults.url(f"/{number}.jpg") for number in range(5000)))
+    while faults.serving < 4 or engine.tally.read < 500:
+        gevent.sleep(0.01)
+    running.kill(timeout=60)
+    assert running.dead
+    assert engine.tally.read == len(recorder.results) >= 500
+
+
 def test_what_needs_no_request_does_not_hold_up_what_does(tmp_path: Path, faults: f.FaultServer) -> None:
     recorder = Recorder()
     engine = Engine(Options(output=str(tmp_path), timeout=30.0), listeners=[recorder])

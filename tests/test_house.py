@@ -51,7 +51,7 @@ LAYERS = (
         "results",
         "trust",
     },
-    {"transport", "alarm"},
+    {"transport", "alarm", "turns"},
     {"context"},
     {"digests", "bodies", "fetch", "assembly", "destination"},
     {"receiver", "slots", "slot"},

@@ -20,17 +20,24 @@ from downloader.errors import InputError, UsageError
 from downloader.items import Address, BadItem, Checksum, Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
     from pathlib import Path
 
+    Chunks = Generator[bytes | None, None, None]
+
 SHA256 = "0123456789abcdef" * 4
+
+
+def stream(chunks: Iterable[bytes | None]) -> Chunks:
+    """Chunks as a reader gives them."""
+    yield from chunks
 
 
 def read_bytes(data: bytes | Iterable[bytes | None], warned: list[str] | None = None) -> list[Item | BadItem]:
     """Read a list from standard input, in one chunk or in those given."""
     chunks = [data] if isinstance(data, bytes) else data
     warn = ([] if warned is None else warned).append
-    return list(sources.read(["-"], stdin_chunks=lambda: iter(chunks), warn=warn))
+    return list(sources.read(["-"], chunks=lambda _: stream(chunks), warn=warn))
 
 
 def plain(result: Item | BadItem) -> object:
@@ -146,7 +153,8 @@ def test_sources_are_numbered_as_one(tmp_path: Path) -> None:
     path.write_bytes(b'{"url": "https://h.example/2"}\nhttps://h.example/3\n')
     chunks = [b"https://h.example/4\n"]
     argument = "https://h.example/a b.jpg"
-    results = list(sources.read([argument, str(path), "-"], stdin_chunks=lambda: iter(chunks)))
+    lists = {str(path): [path.read_bytes()], 0: chunks}
+    results = list(sources.read([argument, str(path), "-"], chunks=lambda source: stream(lists[source])))
     assert [(result.index, result.source, result.line) for result in results] == [
         (1, "argument", 0),
         (2, str(path), 1),
@@ -211,7 +219,7 @@ def test_warnings_have_an_end() -> None:
 def test_items_come_as_soon_as_they_can() -> None:
     events: list[str] = []
 
-    def chunks() -> Iterator[bytes | None]:
+    def chunks(_: str | int) -> Chunks:
         yield b"https://h.example/1\nhttps://h.exam"
         events.append("idle")
         yield None
@@ -222,16 +230,16 @@ def test_items_come_as_soon_as_they_can() -> None:
         yield None
         events.append("end")
 
-    for result in sources.read(["-"], stdin_chunks=chunks):
+    for result in sources.read(["-"], chunks=chunks):
         assert isinstance(result, Item)
         events.append(f"{result.url[-1]} {result.name}")
     assert events == ["idle", "1 None", "more", "2 x", "end"]
 
 
 def test_an_endless_list_is_read_as_far_as_it_is_wanted_and_then_closed(tmp_path: Path) -> None:
-    closed: list[str] = []
+    closed: list[str | int] = []
 
-    def endless(name: str) -> Iterator[bytes | None]:
+    def endless(name: str | int) -> Chunks:
         try:
             while True:
                 yield b"https://h.example/1\n" * 100
@@ -241,10 +249,10 @@ def test_an_endless_list_is_read_as_far_as_it_is_wanted_and_then_closed(tmp_path
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for source in ("-", str(pipe)):
-        results = sources.read([source], stdin_chunks=lambda: endless("-"), stream_chunks=endless)
+        results = sources.read([source], chunks=endless)
         assert len(list(itertools.islice(results, 1000))) == 1000
         results.close()  # type: ignore[attr-defined]
-    assert closed == ["-", str(pipe)]
+    assert closed == [0, str(pipe)]
 
 
 def test_closing_the_iterator_closes_the_list(tmp_path: Path) -> None:
@@ -266,11 +274,11 @@ def test_closing_the_iterator_closes_the_list(tmp_path: Path) -> None:
 
 
 def test_a_list_that_breaks_off_is_a_failure_and_half_a_url_is_none() -> None:
-    def chunks() -> Iterator[bytes | None]:
+    def chunks(_: str | int) -> Chunks:
         yield b"https://h.example/1\nhttps://h.example/2\nhttps://h.exam"
         raise OSError(errno.EIO, "Input/output error")
 
-    first, last = sources.read(["-"], stdin_chunks=chunks)
+    first, last = sources.read(["-"], chunks=chunks)
     assert isinstance(first, Item)
     assert isinstance(last, BadItem)
     assert (last.index, last.line) == (2, 2)
@@ -289,7 +297,7 @@ def test_errors_of_whoever_consumes_the_items_are_their_own() -> None:
         raise OSError(errno.EPIPE, message)
 
     with pytest.raises(OSError, match="split"):
-        list(sources.read(["-"], stdin_chunks=lambda: iter([b"https://h.example/a\n  split=5\n"]), warn=warn))
+        list(sources.read(["-"], chunks=lambda _: stream([b"https://h.example/a\n  split=5\n"]), warn=warn))
 
 
 def test_a_list_is_checked_before_the_start(tmp_path: Path) -> None:
@@ -341,7 +349,7 @@ def test_only_what_is_cheap_to_count_is_counted(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_list_or_its_lines() -> None:
-    def chunks() -> Iterator[bytes | None]:
+    def chunks(_: str | int) -> Chunks:
         for number in range(500):
             yield b"".join(b"https://h.example/%d/%d\n" % (number, line) for line in range(100))
         for _ in range(500):
@@ -351,7 +359,7 @@ def test_memory_does_not_grow_with_the_list_or_its_lines() -> None:
 
     tracemalloc.start()
     try:
-        number = sum(1 for _ in sources.read(["-"], stdin_chunks=chunks))
+        number = sum(1 for _ in sources.read(["-"], chunks=chunks))
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()

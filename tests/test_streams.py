@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import gevent
 import pytest
 from support.processes import wait_until
 
-from downloader.streams import _chunks, stream_chunks
+from downloader import sources
+from downloader.streams import CHUNK, chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -32,19 +33,15 @@ def pipe() -> Iterator[tuple[int, int]]:
                 continue
 
 
-def reading(fd: int) -> Generator[bytes | None, None, None]:
-    return cast("Generator[bytes | None, None, None]", _chunks(fd))
-
-
 def test_what_is_there_comes_first_and_none_says_that_no_more_is() -> None:
-    with pipe() as (source, sink), closing(reading(source)) as chunks:
+    with pipe() as (source, sink), closing(chunks(source)) as given:
         os.write(sink, b"one\n")
-        assert next(chunks) == b"one\n"
-        assert next(chunks) is None
+        assert next(given) == b"one\n"
+        assert next(given) is None
         os.write(sink, b"two\n")
-        assert next(chunks) == b"two\n"
+        assert next(given) == b"two\n"
         os.close(sink)
-        rest = list(chunks)
+        rest = list(given)
         assert [chunk for chunk in rest if chunk] == []
 
 
@@ -60,9 +57,57 @@ def test_other_greenlets_run_while_a_pipe_is_silent() -> None:
             os.close(sink)
 
         ticker = gevent.spawn(tick)
-        assert [chunk for chunk in reading(source) if chunk] == []
+        assert [chunk for chunk in chunks(source) if chunk] == []
         assert ticks == 5
         ticker.join()
+
+
+@contextmanager
+def counted_turns() -> Iterator[list[int]]:
+    """Count in the list's one element how often another greenlet has its turn meanwhile."""
+    turns = [0]
+
+    def turn() -> None:
+        while True:
+            gevent.sleep(0)
+            turns[0] += 1
+
+    other = gevent.spawn(turn)
+    yield turns
+    other.kill()
+
+
+def test_others_have_their_turn_after_each_chunk_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(b"x" * 50 * CHUNK)
+    with counted_turns() as turns:
+        assert len(list(chunks(str(path)))) == 50
+        assert turns[0] >= 50
+
+
+@pytest.mark.parametrize("text", [b"\n", b"\r\n", b"# a comment\n", b"\0", b" a=b\n"])
+def test_others_have_their_turn_while_no_line_comes(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(b"https://h.example/a\n" + (text * CHUNK)[: 50 * CHUNK])
+    with counted_turns() as turns:
+        (first, *_) = sources.read([str(path)], chunks=chunks)
+        assert first.line == 1
+        assert turns[0] >= path.stat().st_size // CHUNK
+
+
+def test_others_have_their_turn_while_a_device_gives_without_end() -> None:
+    with counted_turns() as turns, closing(chunks("/dev/zero")) as given:
+        for _ in range(50):
+            assert next(given) == b"\0" * CHUNK
+        assert turns[0] >= 49
+
+
+def test_others_have_their_turn_while_a_list_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(b"https://h.example/a\n" * 50_000)
+    with counted_turns() as turns:
+        assert sources.count(str(path), chunks=chunks) == 50_000
+        assert turns[0] >= 1_000_000 // CHUNK
 
 
 def test_a_large_pipe_comes_in_bounded_pieces() -> None:
@@ -76,7 +121,7 @@ def test_a_large_pipe_comes_in_bounded_pieces() -> None:
         writer = threading.Thread(target=write)
         writer.start()
         got, largest = b"", 0
-        for chunk in reading(source):
+        for chunk in chunks(source):
             if chunk:
                 got += chunk
                 largest = max(largest, len(chunk))
@@ -84,7 +129,7 @@ def test_a_large_pipe_comes_in_bounded_pieces() -> None:
                 break
         writer.join(30)
     assert got == body
-    assert largest <= 128 << 10
+    assert largest <= CHUNK
 
 
 @pytest.mark.parametrize("size", [0, 1, 300_000])
@@ -92,13 +137,13 @@ def test_a_regular_file_comes_whole_and_without_pauses(tmp_path: Path, size: int
     file = tmp_path / "list"
     file.write_bytes(os.urandom(size))
     with file.open("rb") as opened:
-        chunks = list(reading(opened.fileno()))
-    assert None not in chunks
-    assert b"".join(chunk for chunk in chunks if chunk) == file.read_bytes()
+        given = list(chunks(opened.fileno()))
+    assert None not in given
+    assert b"".join(chunk for chunk in given if chunk) == file.read_bytes()
 
 
 def test_the_null_device_is_empty() -> None:
-    assert [chunk for chunk in stream_chunks(os.devnull) if chunk] == []
+    assert [chunk for chunk in chunks(os.devnull) if chunk] == []
 
 
 def test_a_named_pipe_is_waited_for_and_closed_at_its_end(tmp_path: Path) -> None:
@@ -116,7 +161,7 @@ def test_a_named_pipe_is_waited_for_and_closed_at_its_end(tmp_path: Path) -> Non
         threading.Thread(target=write).start()
 
     starter = gevent.spawn_later(0.05, start)
-    assert b"".join(chunk for chunk in stream_chunks(str(path)) if chunk) == b"one\ntwo\n"
+    assert b"".join(chunk for chunk in chunks(str(path)) if chunk) == b"one\ntwo\n"
     starter.join()
     # The hub's threads keep descriptors of their own.
     wait_until(
@@ -132,10 +177,10 @@ def test_a_pipe_that_is_given_up_is_closed(tmp_path: Path) -> None:
     keeper = os.open(path, os.O_RDWR)
     try:
         os.write(keeper, b"one\n")
-        chunks = stream_chunks(str(path))
-        assert next(chunks) == b"one\n"
-        assert next(chunks) is None
-        chunks.close()  # type: ignore[attr-defined]
+        given = chunks(str(path))
+        assert next(given) == b"one\n"
+        assert next(given) is None
+        given.close()
         links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) != keeper]
         assert str(path) not in links
     finally:
@@ -144,7 +189,7 @@ def test_a_pipe_that_is_given_up_is_closed(tmp_path: Path) -> None:
 
 def test_a_reader_that_waits_can_be_killed() -> None:
     with pipe() as (source, sink):
-        reader = gevent.spawn(list, reading(source))
+        reader = gevent.spawn(list, chunks(source))
         gevent.sleep(0.05)
         assert not reader.ready()
         reader.kill(timeout=10)
@@ -155,4 +200,4 @@ def test_a_reader_that_waits_can_be_killed() -> None:
 
 def test_a_pipe_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        next(iter(stream_chunks(str(tmp_path / "nowhere"))))
+        next(iter(chunks(str(tmp_path / "nowhere"))))
