@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import cases, hosts, limits, links, lookups, million, ranges, tail
+from benchmarks import cases, hosts, limits, links, lookups, million, ranges, slices, tail
 from benchmarks.bench import Bench, say
 from benchmarks.measure import Skipped, Wrong
 from benchmarks.server import Unavailable, serving
@@ -52,6 +52,7 @@ CASES: dict[str, Callable[[Bench], Report]] = {
     "many-names": lookups.many_names,
     "million-fail": million.million_fail,
     "million-ok": million.million_ok,
+    "slices": slices.slices,
 }
 ALONE = {"million-fail", "million-ok"}
 """Cases for gdl only, unless tools are named: a peer's list of a million takes gigabytes."""

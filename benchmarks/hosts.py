@@ -82,7 +82,7 @@ def dead_hosts(bench: Bench) -> Report:
     contents = {path[1:]: picture(path) for host, path in order if host not in dead.all}
     title = f"{len(hosts)} hosts of {FILES} pictures of {FILE_SECONDS * 1000:.0f} ms, in random order"
     report = Report("dead-hosts", f"{title}, {len(dead.all)} of the hosts dead")
-    _need(hosts)
+    need(hosts)
     arguments = ["--caps", str(UNCAPPED), "--delay", str(FILE_SECONDS), "--hosts", ",".join(alive)]
     tool = gdl_with("--timeout", str(TIMEOUT))
     listed = bench.scratch / "hosts.txt"
@@ -123,7 +123,7 @@ def sorted_hosts(bench: Bench) -> Report:
     """A list sorted by host, whose first lines alone would leave most slots idle."""
     files = bench.count or SORTED_FILES
     hosts = addresses(SORTED_HOSTS)
-    _need(hosts)
+    need(hosts)
     order = [(host, _path(host, number)) for host in hosts for number in range(files)]
     contents = {path[1:]: picture(path) for _, path in order}
     least = len(order) * SORTED_SECONDS / SORTED_JOBS
@@ -152,7 +152,7 @@ def sorted_hosts(bench: Bench) -> Report:
     return report
 
 
-def _need(hosts: Sequence[str]) -> None:
+def need(hosts: Sequence[str]) -> None:
     """Raise `Skipped` where the loopback network has one address only, as macOS does by default."""
     with socket.socket() as one:
         try:

@@ -17,7 +17,7 @@ class Fact:
 
     text: str
     value: float
-    unit: Literal["", "MB", "MB/s", "s", "/s", "%"] = ""
+    unit: Literal["", "MB", "MB/s", "s", "ms", "/s", "%"] = ""
     most: float | None = None
     """The project's target; None for a figure that is only told."""
 

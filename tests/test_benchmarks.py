@@ -23,6 +23,7 @@ from benchmarks.measure import MB, Series, Usage, ratios, run, together
 from benchmarks.ranges import kill_moments, killed, per_run
 from benchmarks.report import Fact, Report
 from benchmarks.server import Sent, parse_log, serving
+from benchmarks.slices import SCENARIOS
 from benchmarks.tools import SPLITTING, Tool, choose, left_out
 
 if TYPE_CHECKING:
@@ -109,6 +110,42 @@ def test_bytes_are_counted_for_a_file_whose_download_is_killed(tmp_path: Path) -
     assert [fact.most for fact in report.facts] == [1.05, 1.05]
     assert all(fact.value >= 1 for fact in report.facts)
     assert "(--seed 7)" in report.notes[0]
+
+
+def test_slices_of_every_kind_of_run_are_measured(tmp_path: Path) -> None:
+    printed, found = bench(tmp_path, "--count", "500", "slices")
+    (case,) = found["cases"]
+    assert [series["command"] for series in case["series"]] == [scenario.label for scenario in SCENARIOS]
+    for series, fact in zip(case["series"], case["facts"], strict=True):
+        (longest,), (count,) = series["longest slice ms"], series["slices"]
+        assert (fact["value"], fact["unit"], fact["most"]) == (longest, "ms", 50)
+        assert longest > 0
+        assert count > 5
+    assert "| longest slice ms | slices |" in printed
+
+
+def test_the_longest_slice_is_found_and_what_ran_then(tmp_path: Path) -> None:
+    program = """
+import sys, time
+from benchmarks import traced
+from downloader import engine
+
+def busy(self, item):
+    end = time.thread_time() + 0.3
+    while time.thread_time() < end: pass
+    admit(self, item)
+
+admit, engine.Engine._admit = engine.Engine._admit, busy
+traced.main()
+"""
+    (tmp_path / "urls.txt").write_text("not a url\n")
+    arguments = [str(tmp_path / "found.json"), "0", "-o", str(tmp_path / "out"), str(tmp_path / "urls.txt")]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=REPOSITORY, check=False, timeout=60)
+    assert done.returncode == 1
+    found = json.loads((tmp_path / "found.json").read_text())
+    longest, *others = found["longest"]
+    assert longest["seconds"] >= 0.3 > others[0]["seconds"]
+    assert "_feed" in longest["ran"]
 
 
 def test_another_checkout_is_measured_beside_this_one(tmp_path: Path) -> None:
