@@ -250,6 +250,21 @@ def test_what_was_read_and_not_done_has_its_result_though_nobody_reads_the_lines
     assert len((tmp_path / "failed.txt").read_text().splitlines()) == len(lines)
 
 
+@pytest.mark.parametrize(
+    ("options", "stdout", "stderr"), [(["--json", "-q"], "pipe", "read"), ([], "read", "terminal")]
+)
+def test_a_signal_ends_a_run_that_has_only_to_tell_what_it_has_done(
+    tmp_path: Path, options: list[str], stdout: Sink, stderr: Sink
+) -> None:
+    (tmp_path / "urls.txt").write_text("no url\n" * 150)
+    options = [*options, "--progress", "lines", "--failed", "failed.txt"]
+    with unread(tmp_path, *options, "urls.txt", "urls.txt", stdout=stdout, stderr=stderr) as run:
+        run.wait_until_stuck()
+        assert run.stop(signal.SIGTERM) == 143
+        assert "Traceback" not in run.told()
+    assert len((tmp_path / "failed.txt").read_text().splitlines()) == 300
+
+
 def test_what_was_held_up_comes_when_somebody_reads_again(tmp_path: Path) -> None:
     listed = write_list(tmp_path, "bad lines")
     with unread(tmp_path, "--json", listed, stdout="pipe", stderr="held terminal") as run:
