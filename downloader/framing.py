@@ -32,9 +32,8 @@ def framing(head: Head, *, surplus: bool) -> Framing:
     fields = head.fields
     if not head.version.startswith("1"):
         return PROVEN if "content-length" in fields else _UNSURE
-    if "transfer-encoding" in fields:  # whatever the Content-Length says
-        # Another last coding than chunked has no end of its own.
-        return PROVEN if fields["transfer-encoding"].lower().endswith("chunked") else _CLOSED
+    if head.is_chunked:  # whatever the Content-Length says
+        return PROVEN
     if "content-length" not in fields:
         return _CLOSED
     return _SURPLUS if surplus else PROVEN

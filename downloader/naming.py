@@ -61,8 +61,9 @@ def from_url(url: str) -> str:
     Decoding comes first, so an encoded ``/`` cannot make a path. Query and fragment never count. Of a path
     that ends in ``/`` the last segment that is not empty is taken, as curl does.
     """
-    name = url[url.rfind("/") + 1 :]
-    if PLAIN.fullmatch(name) and not ("%" in name or "?" in url or "#" in url):  # most URLs
+    at = url.rfind("/") + 1
+    name = url[at:]
+    if at > len("https://") and PLAIN.fullmatch(name) and not ("%" in name or "?" in url or "#" in url):  # most URLs
         return name
     return sanitise(last_segment(url))
 

@@ -145,7 +145,17 @@ class Head:
     @property
     def keeps_connection(self) -> bool:
         """Whether the server means to keep the connection open (RFC 9112 section 9.3)."""
-        return self.version == "1.1" and "close" not in members(self.fields.get("connection", ""))
+        if self.version != "1.1" or "close" in members(self.fields.get("connection", "")):
+            return False
+        return "transfer-encoding" not in self.fields or self.is_chunked  # else libcurl waits for its end
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body comes in chunks, so that a Content-Length does not count (RFC 9112 section 6.3).
+
+        Of transfer codings libcurl takes none but these and ``identity``, which says nothing.
+        """
+        return "transfer-encoding" in self.fields and "chunked" in members(self.fields["transfer-encoding"])
 
     @property
     def takes_ranges(self) -> bool | None:

@@ -66,7 +66,7 @@ def decide(
     if status in (200, 203):
         if ask is not None and (reason := resume.not_whole(head, ask)) is not None:
             return Unfit(f"the server's answer ({status}) is not all of the file: {reason}")
-        framed = head.encoded or "transfer-encoding" in head.fields
+        framed = head.encoded or head.is_chunked
         total = None if framed else head.content_length
         if total is None and not framed and head.get("content-length") is not None:
             return errors.BodyError("the server's Content-Length makes no sense")

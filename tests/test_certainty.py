@@ -148,6 +148,23 @@ def test_a_cut_body_whose_link_is_good_for_one_request_is_no_file(
     assert saved(tmp_path) == {}
 
 
+@pytest.mark.parametrize("coding", ["identity", "Identity, identity"])
+def test_a_transfer_coding_that_says_nothing_leaves_a_body_to_its_length(
+    faults: f.FaultServer, run: RunGdl, tmp_path: Path, picture: bytes, coding: str
+) -> None:
+    """Such a field was part of HTTP once (RFC 2616 section 3.6). libcurl waits for the end of the connection then."""
+    cut = picture[:-2]  # a body that only its connection ended would be asked for again
+    url = faults.route("/a.jpg", f.truncated(cut, len(cut), transfer_encoding=coding))
+    assert (outcome(run(url)), len(faults.requests)) == (SAVED, 1)
+    assert saved(tmp_path / "out") == {"a.jpg": cut}
+    for wrong in (
+        f.truncated(picture, len(cut), transfer_encoding=coding),
+        f.overlong(picture, len(cut), transfer_encoding=coding),
+    ):
+        assert outcome(run("--retries", "0", faults.route("/b.jpg", wrong)))[:3] == (1, "failed", "body")
+    assert list(saved(tmp_path / "out")) == ["a.jpg"]
+
+
 def test_a_format_without_an_end_is_taken_as_the_connection_ends_it(
     faults: f.FaultServer, run: RunGdl, tmp_path: Path, sound: bytes
 ) -> None:

@@ -143,7 +143,7 @@ class Connection:
             surplus = self.exceeds(exchange)
         else:
             surplus = waits
-            if exchange.begun is not None and "transfer-encoding" in exchange.begun.fields:
+            if exchange.begun is not None and exchange.begun.is_chunked:
                 self._read = None  # how much the framing of the chunks has taken is not known
             elif self._read is not None:
                 self._read += exchange.received + sum(map(len, exchange.lines))
