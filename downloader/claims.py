@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from downloader import naming
 from downloader.errors import StopRun
-from downloader.hashes import blake2b
+from downloader.hashes import blake2s
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
 SPILL = 12_000
-"""Entries a `SeenSet` keeps in memory (about 100 bytes each) before they move to disk: more than most lists have, and
-little enough that there may be two."""
+"""Texts a `SeenSet` keeps in memory before they move to disk: more than most lists have, and few enough for two."""
+LONG = 200
+"""Characters of a text above which its digest is kept in its place."""
 BATCH = 256
 """Entries that move at a time: writing all at once would keep everybody else waiting."""
 STRIDE = 16
@@ -32,30 +33,33 @@ MOST_WAITING = 1024
 class SeenSet:
     """A set of texts that grows on disk, not in memory: it answers whether a text is new.
 
-    Texts are kept as 128-bit digests; about ``limit`` of the newest stay in memory, the others lie in a temporary
-    SQLite database that vanishes with the process. Raises `errors.StopRun` when that cannot grow.
+    About ``limit`` of the newest stay in memory. The others lie as digests in a temporary SQLite database that vanishes
+    with the process. Raises `errors.StopRun` when that cannot grow.
     """
 
     def __init__(self, *, limit: int = SPILL) -> None:
         self._limit = limit
-        self._recent: set[bytes] = set()
-        self._leaving: set[bytes] = set()
-        self._moving: list[bytes] = []  # those of them that are still to be written, in order
+        self._recent: set[str | bytes] = set()  # the texts, or the digests of long ones
+        self._leaving: set[str | bytes] = set()
+        self._moving: list[bytes] = []  # the digests of those of them that are still to be written, in order
         self._database: sqlite3.Connection | None = None
 
     def add(self, text: str) -> bool:
         """Add ``text`` and return whether it was not there before."""
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if digest in self._recent or digest in self._leaving:
+        recent = self._recent
+        key = text if len(text) <= LONG else _short(text)
+        if key in recent or key in self._leaving:
             return False
-        if self._database is not None and self._spilled(self._database, digest):
+        if self._database is not None and self._spilled(self._database, _short(key)):
             return False
-        self._recent.add(digest)
-        if len(self._recent) >= self._limit and not self._moving:
-            self._leaving, self._recent = self._recent, set()
+        recent.add(key)
+        if self._moving:
+            if not len(recent) % STRIDE:
+                self._move()
+        elif len(recent) >= self._limit:
+            self._leaving, self._recent = recent, set()
             # Neighbours of the tree are written together.
-            self._moving = sorted(self._leaving)
-        if self._moving and not len(self._recent) % STRIDE:
+            self._moving = sorted(map(_short, recent))
             self._move()
         return True
 
@@ -67,9 +71,9 @@ class SeenSet:
             self._database.close()
             self._database = None
 
-    def _spilled(self, database: sqlite3.Connection, digest: bytes) -> bool:
+    def _spilled(self, database: sqlite3.Connection, short: bytes) -> bool:
         with _told_as_stop():
-            row = database.execute("SELECT 1 FROM seen WHERE digest = ?", (digest,)).fetchone()
+            row = database.execute("SELECT 1 FROM seen WHERE digest = ?", (short,)).fetchone()
         return row is not None
 
     def _move(self) -> None:
@@ -86,10 +90,15 @@ class SeenSet:
                 self._database.execute("PRAGMA cache_size = -256")  # KiB: room for the inner nodes of a million
                 self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
             self._database.execute("BEGIN")
-            self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((digest,) for digest in batch))
+            self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((short,) for short in batch))
             self._database.execute("COMMIT")
         if not self._moving:
             self._leaving = set()
+
+
+def _short(key: str | bytes) -> bytes:
+    """Return the 128 bits by which a text is known on the disk."""
+    return blake2s(key.encode("utf-8", "surrogatepass"), digest_size=16).digest() if isinstance(key, str) else key
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from downloader.records import FailedList, Json, LogFile
 from downloader.report import Counters, Level, Lines, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from typing import NoReturn
 
     from downloader.errors import GdlError
@@ -169,10 +169,13 @@ class _Run:
         self._summarise(time.monotonic() - started, self._display.failed if listed else None)
 
     def _items(self) -> Iterator[Item | BadItem]:
-        """Read the lists, as fast as what comes of them is read in its turn."""
         self._begun = True
-        for item in lists.read(self._sources, chunks=streams.chunks, warn=self._warn):
-            yield item
+        yield from lists.read(self._sources, chunks=self._chunks, warn=self._warn)
+
+    def _chunks(self, source: str | int) -> Generator[bytes | None, None, None]:
+        """Read a list, as fast as what comes of it is read in its turn."""
+        for chunk in streams.chunks(source):
+            yield chunk
             for outlet in self._outlets:
                 outlet.wait_for_room()
 

@@ -63,26 +63,41 @@ def codings(content_encoding: str) -> list[str]:
     return [member.partition(";")[0].rstrip(BLANKS).removeprefix("x-") for member in members(content_encoding)]
 
 
-class _Spellings(dict[bytes, str | None]):
-    """What a line of a head is, by the bytes before its first colon.
+_Line = tuple[str | None, str]
+"""A line of a head: the field that gdl reads, and its value. None for any other field, and for one that says nothing;
+empty for a line that is no field, but a status line or the continuation of another line."""
 
-    The name of a field that gdl reads; None for any other field; empty for a line that is no field, but a status line
-    or the continuation of another line. Spellings are remembered, as servers have few, in a table of bounded size.
-    """
+_UNREAD: _Line = None, ""
+_VARYING: frozenset[str] = frozenset(
+    {"content-disposition", "content-length", "content-range", "etag", "last-modified", "location"}
+)
+"""Fields whose values differ from one response to the next."""
 
-    def __missing__(self, name: bytes) -> str | None:
+
+class _Lines(dict[bytes, _Line]):
+    """What lines of heads mean. Short ones are remembered, as servers repeat most of them, until there are too many."""
+
+    most = 500
+    longest = 100  # bytes
+
+    def __missing__(self, line: bytes) -> _Line:
+        name, _, raw = line.partition(b":")
+        found = _UNREAD
         if name.startswith((b"HTTP/", b" ", b"\t")):
-            field: str | None = ""
+            found = "", ""
         else:
             # Blanks before the colon are an error that recipients mend (RFC 9112 section 5.1); browsers do too.
             field = name.rstrip(b" \t").lower().decode("latin-1")
-            field = field if field in _READ else None
-        if len(self) < 500 and len(name) <= 50:
-            self[name] = field
-        return field
+            if field in _READ and (value := raw.strip(b" \t\r\n").decode("latin-1")):
+                found = field, value
+        if found[0] not in _VARYING and len(line) <= self.longest:
+            if len(self) >= self.most:
+                self.clear()
+            self[line] = found
+        return found
 
 
-_SPELLINGS = _Spellings()
+_LINES = _Lines()
 
 
 @dataclass(slots=True)
@@ -104,22 +119,20 @@ class Head:
         status, version = 0, ""
         fields: dict[str, str] = {}
         repeated: list[tuple[str, str]] = []
-        # This runs for every response: one look-up of the name tells what is to be done with a line.
+        # This runs for every response: most lines have come before, so that one look-up tells all of them.
         for line in lines:
-            name, _, raw = line.partition(b":")
-            field = _SPELLINGS[name]
+            field, value = _LINES[line]
+            if field is None:
+                continue
             if not field:
-                if field is None:
-                    continue
                 if line.startswith((b" ", b"\t")):
                     return cls.parse(_unfolded(lines))
                 status, version = _status_line(line)
                 fields, repeated = {}, []
-            elif value := raw.strip(b" \t\r\n").decode("latin-1"):
-                if field not in fields:
-                    fields[field] = value
-                elif len(repeated) < REPEATED:
-                    repeated.append((field, value))
+            elif field not in fields:
+                fields[field] = value
+            elif len(repeated) < REPEATED:
+                repeated.append((field, value))
         if repeated:
             _settle(fields, repeated)
         return cls(status, version, fields)

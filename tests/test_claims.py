@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from downloader import naming
-from downloader.claims import BATCH, MOST_NUMBERED, MOST_WAITING, NameLedger, SeenSet
+from downloader.claims import BATCH, LONG, MOST_NUMBERED, MOST_WAITING, NameLedger, SeenSet
 from downloader.errors import StopRun
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def url(index: int) -> str:
 # SeenSet
 
 
-@given(st.lists(st.text(alphabet="abÄ\ud800", max_size=3)), st.integers(1, 4))
+TEXTS = st.text(alphabet="abÄ\ud800", max_size=3)
+
+
+@given(st.lists(TEXTS | TEXTS.map(lambda text: text * LONG)), st.integers(1, 4))
 def test_a_seen_set_answers_as_a_set_does_however_little_it_may_keep(texts: list[str], limit: int) -> None:
     seen, model = SeenSet(limit=limit), set[str]()
     try:
@@ -47,6 +50,15 @@ def test_a_seen_set_keeps_few_texts_in_memory() -> None:
         assert seen.add(str(number))
         assert len(seen._recent) + len(seen._leaving) < 200
     assert not any(seen.add(str(number)) for number in range(1050))
+    seen.close()
+
+
+def test_a_seen_set_keeps_little_of_long_texts() -> None:
+    seen = SeenSet()
+    texts = ["x" * 100_000 + str(number) for number in range(10)]
+    assert all(map(seen.add, texts))
+    assert not any(map(seen.add, texts))
+    assert sum(map(len, seen._recent)) <= len(texts) * LONG
     seen.close()
 
 

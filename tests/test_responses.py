@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.grammar import members
-from downloader.responses import REPEATED, Field, Head, codings
+from downloader.responses import _LINES, REPEATED, Field, Head, codings
 
 
 def parsed(*lines: str | bytes) -> Head:
@@ -60,6 +60,14 @@ def test_spellings_that_were_not_seen_before_are_understood_however_many_came() 
         assert parsed("HTTP/1.1 200 OK", f"X-{number}: x", "").fields == {}
     spelt = ("eTAG", "ETAg", "EtAG", " ETag", "x" * 1000)
     assert [parsed("HTTP/1.1 200 OK", f"{name}: x").get("etag") for name in spelt] == ["x", "x", "x", None, None]
+
+
+def test_what_is_remembered_of_lines_is_bounded() -> None:
+    for number in range(2000):
+        parsed("HTTP/1.1 200 OK", f"Retry-After: {number}", f"X-{number}: " + "x" * number, f"ETag: {number}", "")
+        assert len(_LINES) <= _LINES.most
+    assert max(map(len, _LINES)) <= _LINES.longest
+    assert not any(line.startswith(b"ETag") for line in _LINES)
 
 
 @pytest.mark.parametrize(
