@@ -12,6 +12,7 @@ import termios
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -21,7 +22,6 @@ from support.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Sink = Literal["read", "pipe", "terminal", "held terminal"]
 """What a standard stream is: a file, or something that nobody reads."""
@@ -44,6 +44,13 @@ class Unread:
         wait_until((self.folder / "log.txt").exists, "the log file")
         time.sleep(0.4)
         assert self.process.poll() is None, self.told()
+
+    def hears_signals(self) -> bool:
+        """Whether it has handlers by now (proc_pid_status(5))."""
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        )
+        return bool(int(status["SigCgt"], 16) & 1 << (signal.SIGTERM - 1))
 
     def wait_until_stuck(self) -> None:
         """Return when a stream has taken all that it takes, so that nothing goes on."""
@@ -215,7 +222,8 @@ def test_a_signal_ends_a_run_whose_reports_go_into_a_pipe_that_nobody_reads(
     with unread(tmp_path, "--json", option, "report", listed) as run:
         if opened:
             wait_until(lambda: _waiting(reader) >= 4096, "lines in the pipe")
-        time.sleep(0.7)
+        wait_until(run.hears_signals, "its handlers of signals")
+        time.sleep(0.2)
         assert run.process.poll() is None
         assert run.stop(signal.SIGTERM) == 143
         told = run.told()
