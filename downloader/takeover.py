@@ -61,6 +61,7 @@ def open_part(folders: Folders, name: str, *, warn: Callable[[str], None]) -> Pa
         if isinstance(opened, Taken):
             return opened
         fd, made = opened
+        place: Place | None = None
         try:
             place = folders.find(name)
             if place is not None:
@@ -70,6 +71,8 @@ def open_part(folders: Folders, name: str, *, warn: Callable[[str], None]) -> Pa
                     if ours and (isinstance(found, Taken) or (found is False and not left)):
                         files.give_back((place[0].fd, place[1] + PART.encode()))
         except BaseException:
+            if made and place is not None:
+                files.give_back((place[0].fd, place[1] + PART.encode()))
             files.close(fd)
             raise
         if found is None or isinstance(found, State):

@@ -145,6 +145,8 @@ NAMING = "rename,renameat2,link"
 FAILURES = [
     *cases("part made", "create", "clip.mp4.part$", (errno.ENOSPC, errno.EROFS, *NO_DESCRIPTORS), 3, THE_CLIP),
     *cases("part made", "create", "clip.mp4.part$", ONE_ITEM, 1, THE_CLIP),
+    *cases("part locked", "flock", "clip.mp4.part$", (errno.EIO,), 3, THE_CLIP),
+    *cases("part locked", "flock", "clip.mp4.part$", (errno.EPERM, errno.EACCES), 1, THE_CLIP),
     *cases("part emptied", "truncate", "clip.mp4.part$", (errno.EIO,), 3, THE_CLIP),
     *cases("state made", "create", "clip.mp4.part.json$", (*FULL, errno.EMFILE), 3, THE_CLIP),
     *cases("state made", "create", "clip.mp4.part.json$", ONE_ITEM, 1, THE_CLIP),
