@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ CHUNK = 8 << 10
 _READABLE = 1
 
 _select = monkey.get_original("select", "select")
+_poll = monkey.get_original("select", "poll")
 
 
 def open_file(path: str, flags: int) -> int:
@@ -46,7 +48,7 @@ def _read(fd: int) -> Generator[bytes | None, None, None]:
     watcher = None if stat.S_ISREG(os.fstat(fd).st_mode) else hub.loop.io(fd, _READABLE)
     try:
         while True:
-            if watcher is not None and not _select([fd], [], [], 0)[0]:
+            if watcher is not None and not _is_readable(fd):
                 yield None
                 hub.wait(watcher)
             chunk = os.read(fd, CHUNK)
@@ -58,3 +60,12 @@ def _read(fd: int) -> Generator[bytes | None, None, None]:
         if watcher is not None:
             watcher.stop()
             watcher.close()
+
+
+def _is_readable(fd: int) -> bool:
+    try:
+        return bool(_select([fd], [], [], 0)[0])
+    except ValueError:  # beyond the 1024 descriptors that select() knows; poll() does not know all devices everywhere
+        poll = _poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(0))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import threading
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -43,6 +45,27 @@ def test_what_is_there_comes_first_and_none_says_that_no_more_is() -> None:
         os.close(sink)
         rest = list(given)
         assert [chunk for chunk in rest if chunk] == []
+
+
+def test_a_descriptor_may_have_any_number() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 3000:
+        pytest.skip("no such descriptor can be had")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 3000), before[1]))
+    try:
+        with pipe() as (source, sink):
+            high = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 2000)
+            try:
+                os.write(sink, b"one\n")
+                given = chunks(high)
+                assert next(given) == b"one\n"
+                assert next(given) is None
+                os.close(sink)
+                assert [chunk for chunk in given if chunk] == []
+            finally:
+                os.close(high)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_other_greenlets_run_while_a_pipe_is_silent() -> None:
