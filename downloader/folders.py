@@ -33,6 +33,9 @@ MOST_KNOWN: Final = 1000
 """Sub-folders of which is kept how long their names may be."""
 MOST_LINKS: Final = 40
 """Symbolic links on one way, as many as Linux follows."""
+MOST_ENTERED: Final = 128
+"""Folders that are entered on one way, those that links lead through and out of again among them: each takes a
+descriptor, and whoever may make links could otherwise use them up."""
 _TRIES: Final = 20
 """Most times that one folder is entered anew because somebody removes it as soon as it was made."""
 
@@ -132,7 +135,7 @@ class Folders:
     def _walk(self, root: Folder, folder: bytes, *, make: bool) -> tuple[list[Folder], bool]:
         """Return the folders on the way to ``folder``, and whether the last of them is that."""
         self._close_below(MOST_OPEN)
-        way, left, links, link = [root], folder.split(b"/")[::-1], 0, folder
+        way, left, links, link, count = [root], folder.split(b"/")[::-1], 0, folder, 0
         while left:
             part = left.pop()
             if part in (b"", b"."):
@@ -147,6 +150,9 @@ class Folders:
                 return way, False
             if isinstance(entered, Folder):
                 way.append(entered)
+                count += 1
+                if count > MOST_ENTERED:
+                    raise NameRefused(f"{self._shown_way(link)} leads through more than {MOST_ENTERED} folders")
                 continue
             links, link = links + 1, os.path.join(way[-1].way, part)
             if links > MOST_LINKS:

@@ -21,7 +21,7 @@ from support.disks import tmpfs
 from support.locales import latin_1
 
 from downloader.errors import FileLost, NameRefused, StopRun
-from downloader.folders import MOST_LINKS, MOST_OPEN, Folders
+from downloader.folders import MOST_ENTERED, MOST_LINKS, MOST_OPEN, Folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,6 +217,21 @@ def test_so_many_links_are_followed_and_no_more(folders: Folders, out: Path) -> 
     assert where(folders, f"{MOST_LINKS}/a") == out / "0/a"
     with pytest.raises(NameRefused):
         folders.find(f"{MOST_LINKS + 1}/a")
+
+
+def test_a_link_leads_through_so_many_folders_and_no_more(folders: Folders, out: Path) -> None:
+    for number in range(MOST_ENTERED):
+        (out / "sub" / str(number)).mkdir(parents=True)
+    turns = MOST_ENTERED - 2
+    (out / "link").symlink_to("sub/../" * turns + "sub/1")
+    (out / "longer").symlink_to("sub/../" * turns + "sub/../sub/1")
+    (out / "wide").symlink_to("sub/" + "/../".join(map(str, range(MOST_ENTERED))))
+    assert where(folders, "link/a") == out / "sub/1/a"
+    for name in ("longer/a", "wide/a"):
+        before = len(os.listdir("/dev/fd"))
+        with pytest.raises(NameRefused, match="leads through more than"):
+            folders.find(name)
+        assert len(os.listdir("/dev/fd")) <= before + MOST_ENTERED
 
 
 class How(ctypes.Structure):
