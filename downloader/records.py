@@ -117,6 +117,8 @@ class FailedList(Listener):
             mode = stat.S_IFREG
         if not stat.S_ISREG(mode):  # a pipe or a device takes what comes; a folder is refused here
             return open_file(self._path, os.O_WRONLY)
+        if os.path.islink(self._path):  # the system knows whose links it follows, such as nobody else's in /tmp
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         import tempfile  # takes 3 ms that a run without this list need not
 
         self._path = os.path.realpath(self._path)

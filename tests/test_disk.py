@@ -604,6 +604,23 @@ def test_a_record_on_a_disk_that_says_so_late_is_told_of(
     assert f"{option}: cannot write notes/file: {os.strerror(errno.EDQUOT)}" in done.stderr
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_list_of_failures_is_not_written_through_a_link_that_the_system_does_not_follow(
+    failing: Failing, gdl: RunGdl, faults: f.FaultServer, tmp_path: Path, there: bool
+) -> None:
+    """As Linux does with another user's link in a sticky folder (fs.protected_symlinks)."""
+    target = tmp_path / "target"
+    if there:
+        target.write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(target)
+    env = failing.environment(Fault("create", errno.EACCES, f"{tmp_path}/link$"), within=tmp_path)
+    done = gdl("--failed", tmp_path / "link", "-o", "out", faults.url("/gone.jpg"), env=env)
+    assert done.returncode == 2
+    assert f"--failed: cannot write {tmp_path}/link: {os.strerror(errno.EACCES)}" in done.stderr
+    assert names(tmp_path) == ({"link", "target"} if there else {"link"})
+    assert not there or target.read_bytes() == b"mine"
+
+
 # Real file systems
 
 
