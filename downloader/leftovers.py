@@ -123,7 +123,8 @@ def _is_whole(place: Place, state: State, boot: str) -> bool:
     if linked:  # and not yet unlinked
         _remove(part_spot)
     if found.st_size >= spans.covered(state.done) and (state.synced or state.boot == boot):
-        _remove(state_spot)
+        with suppress(OSError):  # the file is whole all the same
+            _remove(state_spot)
         return True
     if part is not None and not linked:
         move_aside(part_spot, beside(final, PART + ASIDE))

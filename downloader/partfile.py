@@ -19,6 +19,7 @@ cheaper, and nothing is left whatever happens. Where the file system has no such
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from downloader import files, placing
@@ -231,7 +232,8 @@ class Part:
             raise translate(error, self._folders.path(final), target[0]) from error
         # A link may have left it under both names: then the state tells the next run of it.
         if self._beside is not None and not self._is_in_place():
-            self._beside.remove()
+            with suppress(GdlError):  # the file is whole and has its name; the next run removes the state
+                self._beside.remove()
         self.release()
         return True
 

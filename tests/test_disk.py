@@ -380,6 +380,22 @@ def test_what_the_system_lacks_keeps_no_file_from_being_saved(case: Case, play_c
     assert played.asked_again == []
 
 
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EIO, errno.ESTALE])
+def test_a_state_that_cannot_be_removed_keeps_no_file_from_being_saved_nor_found(
+    failing: Failing, gdl: RunGdl, faults: f.FaultServer, tmp_path: Path, number: int
+) -> None:
+    faults.route("/clip.mp4", served(CLIP))
+    env = failing.environment(Fault("unlink", number, ".part.json$"), within=tmp_path / "out")
+    for status in ("saved", "skipped"):
+        done = gdl("--json", "-o", "out", faults.url("/clip.mp4"), env=env)
+        assert done.returncode == 0, done.stderr
+        assert outcome(done) == {"clip.mp4": (status, None)}
+        assert names(tmp_path / "out") == {"clip.mp4", "clip.mp4.part.json"}
+    assert gdl("--json", "-o", "out", faults.url("/clip.mp4")).returncode == 0
+    assert names(tmp_path / "out") == {"clip.mp4"}
+    assert wrong(tmp_path / "out") == set()
+
+
 @pytest.mark.parametrize("case", KILLS, ids=identify)
 def test_a_run_that_is_killed_at_the_worst_moment_is_finished_by_the_next(
     case: Case, play_case: Callable[[Case], Played]
