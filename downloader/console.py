@@ -132,7 +132,7 @@ class _Run:
             self._outlets.append(self._failed.outlet)
             self._listeners.append(self._failed)
         if display.log_file is not None:
-            log = stack.enter_context(LogFile(display.log_file))
+            log = stack.enter_context(LogFile(display.log_file, sources=self._sources))
             self._outlets.append(log.outlet)
             self._listeners.append(log)
         if display.as_json:

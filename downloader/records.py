@@ -174,12 +174,15 @@ class LogFile(Listener):
     """``--log-file``: every event as a line with its local time and level, appended.
 
     A line is ``2026-01-31T12:00:00.123+01:00 ERROR failed …``. Raises `UsageError` where the file cannot be
-    opened. A log that cannot be written any more ends; ``close`` then raises `StopRun`.
+    opened, or is one of the run's ``sources``, which would have no end then. A log that cannot be written any more
+    ends; ``close`` then raises `StopRun`.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, sources: Sequence[str] = ()) -> None:
         self._shown = file_name(path)
         self._error: OSError | None = None
+        if any(_is_same(source, path) and os.path.isfile(path) for source in sources):
+            raise UsageError(f"--log-file: {self._shown} is a list that is to be read")
         try:
             self.outlet = Outlet(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), self._fail)
         except OSError as error:

@@ -163,6 +163,17 @@ def test_a_run_that_breaks_off_closes_its_failed_list_and_log(tmp_path: Path) ->
     assert (tmp_path / "log").read_bytes() == b""
 
 
+def test_a_list_is_no_log(tmp_path: Path) -> None:
+    path, link = tmp_path / "urls.txt", tmp_path / "link"
+    path.write_bytes(b"no URL\n")
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(errors.UsageError, match="is a list that is to be read"):
+            LogFile(str(name), sources=["-", str(path)])
+    assert path.read_bytes() == b"no URL\n"
+    LogFile(str(tmp_path / "log"), sources=["-", str(path)]).close()
+
+
 def test_a_failed_list_behind_a_link_stays_behind_it(tmp_path: Path) -> None:
     path, link = tmp_path / "failed.txt", tmp_path / "link"
     link.symlink_to(path)
