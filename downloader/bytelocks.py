@@ -45,7 +45,8 @@ def lock(fd: int, kind: int, start: int) -> bool:
 def lock_after_all(fd: int, start: int) -> bool | None:
     """Lock one byte for writing that was refused; None where it is others who only read that have it.
 
-    False where another one writes, or where the system does not tell. Raises OSError where there are no locks.
+    False where another one writes, or where the system does not tell. Raises OSError where there are no locks, which
+    is also where the byte is refused though nobody has it.
     """
     if sys.platform != "linux":
         return False
@@ -57,4 +58,4 @@ def lock_after_all(fd: int, start: int) -> bool | None:
             return None if kind == fcntl.F_RDLCK else False
         if lock(fd, fcntl.F_WRLCK, start):  # it is free by now
             return True
-    return False
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))

@@ -198,6 +198,7 @@ HARMLESS = [
     *cases("no whole-file locks", "flock", "", NO_LOCKS, 0, warnings=1),
     *cases("no byte-range locks", "lock", "", NO_LOCKS, 0, warnings=1),
     *cases("no locks at all", "flock,lock", "", NO_LOCKS, 0, warnings=1),
+    *cases("no locks for writing", "lock", ".gdl.lock$", (errno.EAGAIN, errno.EACCES), 0, when="2+", warnings=1),
     *cases("no lock file", "create", ".gdl.lock$", (errno.EIO, errno.ENOSPC), 0),
     *cases("a lock file of somebody else's", "create", ".gdl.lock$", (errno.EACCES,), 0, warnings=1),
     *cases("a lock file that stays", "unlink", ".gdl.lock$", (errno.EIO,), 0),
