@@ -157,10 +157,13 @@ class Head:
 
     @property
     def keeps_connection(self) -> bool:
-        """Whether the server means to keep the connection open (RFC 9112 section 9.3)."""
-        if self.version != "1.1" or "close" in members(self.fields.get("connection", "")):
+        """Whether the connection stays open behind the body (RFC 9112 sections 6.3 and 9.3), as libcurl sees it."""
+        said = members(self.fields.get("connection", ""))
+        if "close" in said or not (self.version == "1.1" or (self.version == "1.0" and "keep-alive" in said)):
             return False
-        return "transfer-encoding" not in self.fields or self.is_chunked  # else libcurl waits for its end
+        if "transfer-encoding" in self.fields:  # libcurl waits for the connection's end where the body is not chunked
+            return self.is_chunked
+        return "content-length" in self.fields or self.status in (204, 304)  # else only a close can end the body
 
     @property
     def is_chunked(self) -> bool:

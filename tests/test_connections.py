@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
+from support import answers
 from support import faults as f
 from support.samples import picture
 
@@ -137,6 +138,32 @@ def test_surplus_is_seen_where_the_close_is_announced(
         ask(client, faults.url("/plain"))
     url = faults.route("/a", f.script(answer(SMALL, connection=how) + b"more", f.close))
     assert ask(client, url) == (SMALL, Framing.SURPLUS)
+
+
+@pytest.mark.parametrize("how", ["keep-alive", "Keep-Alive"])
+def test_surplus_is_seen_where_a_connection_of_http_1_0_is_kept(
+    faults: f.FaultServer, client: Transport, how: str
+) -> None:
+    def as_1_0(body: bytes) -> bytes:
+        return answer(body, connection=how).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+
+    assert ask(client, faults.route("/honest", f.script(as_1_0(SMALL)))) == (SMALL, Framing.PROVEN)
+    for surplus in (1, 700, 5000):
+        url = faults.route(f"/{surplus}", f.script(as_1_0(SMALL) + b"?" * surplus))
+        assert ask(client, url) == (SMALL, Framing.SURPLUS)
+
+
+def test_an_unannounced_close_that_ends_a_body_is_held_against_nobody(server: f.FaultServer, client: Transport) -> None:
+    unframed = f.script(f.head(200, content_type="image/jpeg") + SMALL, f.close)
+    both = f.head(200, content_length=5, transfer_encoding="chunked", connection="close")
+    for path, response in (
+        ("/unframed", unframed),
+        ("/both", f.script(both + answers.chunk(SMALL) + answers.chunk(b""), f.close)),
+    ):
+        assert ask(client, server.route(path, response))[0] == SMALL
+    for _ in range(3):
+        assert ask(client, server.route("/plain", f.ok(SMALL))) == (SMALL, Framing.PROVEN)
+    assert len(set(used(server, "/plain"))) == 1
 
 
 def test_honest_responses_are_proven_whatever_came_before_on_their_connection(

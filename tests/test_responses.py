@@ -308,12 +308,34 @@ def test_codings_are_a_list_without_empty_members_and_parameters(value: str, exp
         ("1.1", "x-close", True),
         ("1.1", "closed, not-close", True),
         ("1.1", "close\xa0", True),
-        ("1.0", "keep-alive", False),
+        ("1.0", None, False),
+        ("1.0", "Keep-Alive", True),
+        ("1.0", "keep-alive, close", False),
+        ("1.0", "keep-alive\xa0", False),
         ("2", None, False),
     ],
 )
 def test_close_is_a_token_of_connection(version: str, value: str | None, expected: bool) -> None:
-    assert Head(200, version, {} if value is None else {"connection": value}).keeps_connection is expected
+    fields = {"content-length": "5"} | ({} if value is None else {"connection": value})
+    assert Head(200, version, fields).keeps_connection is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "expected"),
+    [
+        (200, {}, False),
+        (404, {}, False),
+        (204, {}, True),
+        (304, {}, True),
+        (200, {"transfer-encoding": "chunked"}, True),
+        (200, {"transfer-encoding": "identity", "content-length": "5"}, False),
+        (200, {"connection": "keep-alive"}, False),
+    ],
+)
+def test_a_body_of_unknown_length_takes_its_connection_with_it(
+    status: int, fields: dict[str, str], expected: bool
+) -> None:
+    assert Head(status, "1.1", fields).keeps_connection is expected
 
 
 @pytest.mark.parametrize(

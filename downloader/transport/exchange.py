@@ -259,7 +259,7 @@ class Exchange:
         # A connection that is to be closed is gone when the response is complete, with what libcurl has read of it.
         said = head.fields.get("connection")
         if (said is not None or head.version == "1.0") and said != "keep-alive" and head.closes_connection:
-            self._last = head.content_length or sys.maxsize
+            self._last = sys.maxsize if head.is_chunked else head.content_length or sys.maxsize
         self._wanted = self.receiver.begin(head)
         return head
 
