@@ -40,6 +40,7 @@ Field = Literal[
     "etag",
     "last-modified",
     "location",
+    "proxy-connection",
     "retry-after",
     "transfer-encoding",
 ]
@@ -158,7 +159,8 @@ class Head:
     @property
     def keeps_connection(self) -> bool:
         """Whether the connection stays open behind the body (RFC 9112 sections 6.3 and 9.3), as libcurl sees it."""
-        said = members(self.fields.get("connection", ""))
+        # Old proxies have a field of their own for it, which libcurl heeds behind one.
+        said = [word for name in ("connection", "proxy-connection") for word in members(self.fields.get(name, ""))]
         if "close" in said or not (self.version == "1.1" or (self.version == "1.0" and "keep-alive" in said)):
             return False
         if "transfer-encoding" in self.fields:  # libcurl waits for the connection's end where the body is not chunked

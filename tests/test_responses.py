@@ -330,9 +330,11 @@ def test_close_is_a_token_of_connection(version: str, value: str | None, expecte
         (200, {"transfer-encoding": "chunked"}, True),
         (200, {"transfer-encoding": "identity", "content-length": "5"}, False),
         (200, {"connection": "keep-alive"}, False),
+        (200, {"content-length": "5", "proxy-connection": "keep-alive"}, True),
+        (200, {"content-length": "5", "proxy-connection": "Close"}, False),
     ],
 )
-def test_a_body_of_unknown_length_takes_its_connection_with_it(
+def test_a_body_of_unknown_length_and_a_proxy_that_closes_take_the_connection_with_them(
     status: int, fields: dict[str, str], expected: bool
 ) -> None:
     assert Head(status, "1.1", fields).keeps_connection is expected
