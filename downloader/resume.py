@@ -297,6 +297,12 @@ def misfit(head: Head, asked: Ask) -> str | None:
     return _changed(head, asked)
 
 
+def is_part(head: Head) -> bool:
+    """Whether a 200 is as long as the part of the file that its Content-Range tells of."""
+    found = content_range(head) if head.get("content-range") is not None else None
+    return found is not None and head.content_length == found.end - found.start < found.total
+
+
 def not_whole(head: Head, asked: Ask) -> str | None:
     """Say why a 200 is not all of the file of which a range was ``asked``; None where it may be.
 
@@ -307,7 +313,9 @@ def not_whole(head: Head, asked: Ask) -> str | None:
         if found is None or (found.start, found.end) != (0, found.total):
             return "it has a Content-Range"
     length = head.content_length
-    if head.encoded or length is None or length == asked.total:
+    if head.encoded or head.is_chunked or length is None:
+        return "it does not tell how long the file is"
+    if length == asked.total:
         return None
     if length == asked.end - asked.start:
         return "it is as long as the range that was asked for"

@@ -66,6 +66,8 @@ def decide(
     if status in (200, 203):
         if ask is not None and (reason := resume.not_whole(head, ask)) is not None:
             return Unfit(f"the server's answer ({status}) is not all of the file: {reason}")
+        if ask is None and resume.is_part(head):
+            return errors.BodyError(f"the server sent a part of the file ({status}) that nobody asked for")
         framed = head.encoded or head.is_chunked
         total = None if framed else head.content_length
         if total is None and not framed and head.get("content-length") is not None:

@@ -300,6 +300,13 @@ def only_the_rest(*, content_range: bool, **headers: Header) -> f.Response:
     return respond
 
 
+def the_rest_in_chunks(connection: f.Connection, request: f.Request) -> None:
+    """As `only_the_rest`, and nothing tells its length before its end."""
+    span = wanted_range(request, SIZE)
+    assert span is not None
+    f.chunked(A[slice(*span)], "video/mp4", etag='"v1"')(connection, request)
+
+
 def shorter_range(connection: f.Connection, request: f.Request) -> None:
     """An honest 206 for less than what was asked for (RFC 9110 section 15.3.7)."""
     span = wanted_range(request, SIZE)
@@ -382,6 +389,7 @@ def answers() -> dict[str, Answered]:
         "200-of-the-rest-untold": refused_range(only_the_rest(content_range=False)),
         "200-of-the-rest-same-etag": refused_range(only_the_rest(content_range=False, etag='"v1"')),
         "200-of-the-rest-other-etag": refused_range(only_the_rest(content_range=False, etag='"v2"')),
+        "200-of-the-rest-in-chunks": refused_range(the_rest_in_chunks),
         "200-of-something-same-etag": refused_range(f.ok(A[CUT - 7 : SIZE - 9], "video/mp4", etag='"v1"')),
         "redirect-to-a-200-of-the-rest": Answered(f.redirect("/elsewhere/rest.mp4"), Film(A), None),
         "416": refused_range(f.status(416)),

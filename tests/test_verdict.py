@@ -91,6 +91,27 @@ def test_a_206_that_nobody_asked_for_is_the_file_only_where_it_is_all_of_it(
     assert "nobody asked for" in str(error)
 
 
+@pytest.mark.parametrize("status", [200, 203])
+@pytest.mark.parametrize(
+    ("fields", "is_part"),
+    [
+        ({"content_range": "bytes 0-98/100", "content_length": "99"}, True),
+        ({"content_range": "bytes 90-99/100", "content_length": "10"}, True),
+        ({"content_range": "bytes 0-99/100", "content_length": "100"}, False),
+        ({"content_range": "bytes 0-98/100", "content_length": "100"}, False),  # a mistake in the field alone
+        ({"content_range": "bytes 0-98/*", "content_length": "99"}, False),
+        ({"content_range": "bytes 0-98/100"}, False),
+    ],
+)
+def test_a_200_that_says_of_itself_that_it_is_a_part_is_no_file(
+    status: int, fields: dict[str, str], *, is_part: bool
+) -> None:
+    if is_part:
+        assert "nobody asked for" in str(failure(status, **fields))
+    else:
+        assert type(decide(status, **fields)) is Save
+
+
 def test_a_416_to_a_request_for_everything_is_a_failure() -> None:
     error = failure(416, content_range="bytes */0")
     assert (type(error), error.retryable) == (errors.StatusError, False)
