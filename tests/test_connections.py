@@ -214,6 +214,18 @@ def test_a_surplus_answer_too_small_to_be_told_from_records_is_seen_when_it_is_r
     assert {len(tls_faults.requests_for(f"/{number}")) for number in range(1, 4)} == {1}
 
 
+def test_an_answer_over_a_way_that_has_become_shorter_is_not_too_early(
+    server: f.FaultServer, client: Transport
+) -> None:
+    url = server.route("/a", f.ok(SMALL))
+    ask(client, url)
+    (connection,) = client._connections.known.values()
+    connection._least_rtt, connection.tells = 60.0, True  # as it was while the line was full, say
+    for _ in range(2):
+        assert ask(client, url) == (SMALL, Framing.PROVEN)
+    assert used(server, "/a") == [1, 1, 1]
+
+
 # What comes between two requests
 
 

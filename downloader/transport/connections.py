@@ -9,7 +9,7 @@ libcurl looks for such bytes once in a second at most. So a connection on which 
 - Before a request goes out on a connection that was used before, `Connection.begin` looks at the socket again.
 - A response on such a connection whose first bytes had come before the request left is no answer to it
   (`Connection.is_early`): over TLS, fewer bytes were read from the socket since than the response has; and anywhere, it
-  came within half of the least round trip that the kernel has seen.
+  came within the least round trip that the kernel has seen.
 
 A connection that is refused is shut down, and the request is sent again on another one. What comes later than the next
 request cannot be told from its answer. HTTP/2 and HTTP/3 name the request with each frame, and need none of this.
@@ -42,6 +42,8 @@ RECORD: Final = 85
 TICKETS: Final = 2048
 """Most bytes that the session tickets behind a handshake are taken to have (RFC 8446 section 4.6.1)."""
 
+EARLY: Final = 0.8
+"""The part of the least round trip within which no answer can come; some kernels measure in milliseconds."""
 SHORTEST: Final = 0.001
 """Seconds of a round trip below which it is our own delays that decide how soon a response is seen."""
 
@@ -123,8 +125,12 @@ class Connection:
 
     def is_early(self, size: int) -> bool:
         """Tell whether any of what has come of the response, ``size`` bytes, had come before its request left."""
-        if time.perf_counter() - self._asked_at < self._least_rtt / 2:
-            return True
+        waited = time.perf_counter() - self._asked_at
+        if waited < EARLY * self._least_rtt:
+            # The way may have become shorter. An answer acknowledges its request, so that the kernel knows by now.
+            self._least_rtt = _least_rtt(self.fd)
+            if waited < EARLY * self._least_rtt:
+                return True
         if self._read is None:
             return False
         now = _read_by_now(self.fd)
@@ -151,8 +157,7 @@ class Connection:
             self.shut_down()
         elif not self._used:
             self._used = True
-            info = tcp_info(self.fd)
-            self._least_rtt = info.least_rtt if info is not None and info.least_rtt >= SHORTEST else 0.0
+            self._least_rtt = _least_rtt(self.fd)
             self.tells = self._secure or self._least_rtt > 0
         return surplus
 
@@ -239,6 +244,12 @@ def _read_by_now(fd: int) -> int | None:
     """Return how many bytes of a TCP connection have been read; None where the system does not tell."""
     info = tcp_info(fd)
     return None if info is None else info.received - waiting(fd)
+
+
+def _least_rtt(fd: int) -> float:
+    """Return the seconds of the quickest round trip of a connection; 0 where that is too short to tell anything."""
+    info = tcp_info(fd)
+    return info.least_rtt if info is not None and info.least_rtt >= SHORTEST else 0.0
 
 
 def tcp_info(fd: int) -> TcpInfo | None:
