@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from downloader.framing import Framing
 from downloader.options import Options
 from downloader.request import Request
 from downloader.transport import Transport
-from downloader.transport.connections import Connections, tcp_info, waiting
+from downloader.transport.connections import Connection, Connections, tcp_info, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -335,6 +336,24 @@ def test_the_kernel_tells_what_came(pair: tuple[socket.socket, socket.socket]) -
     client.recv(300)
     assert waiting(client.fileno()) == 400
     assert tcp_info(server.fileno()) is not None
+
+
+def test_what_comes_while_it_is_counted_is_not_too_early(pair: tuple[socket.socket, socket.socket]) -> None:
+    client, server = pair
+    connection = Connection(client.fileno(), secure=True)
+    pieces, came = 30_000, 0
+
+    def send() -> None:
+        for _ in range(pieces):
+            server.sendall(bytes(4000))
+
+    thread = threading.Thread(target=send, name="sends", daemon=True)
+    thread.start()
+    while came < 4000 * pieces:
+        came += len(client.recv(1 << 20))
+        assert not any(connection.is_early(came) for _ in range(20))
+    thread.join()
+    assert connection.is_early(came + 17), "an answer that has come before its request has at least that many bytes"
 
 
 def test_a_socket_that_is_none_of_tcp_tells_nothing() -> None:
