@@ -27,13 +27,16 @@ PROVEN = Framing.PROVEN  # looking a member up in its class takes as long as all
 _, _SURPLUS, _CLOSED, _UNSURE = Framing
 
 
-def framing(head: Head, *, surplus: bool) -> Framing:
-    """Return what told the end of a body that libcurl calls complete; ``surplus``: bytes waited behind it."""
+def framing(head: Head, *, surplus: bool | None) -> Framing:
+    """Return what told the end of a body that libcurl calls complete; ``surplus``: bytes waited behind it.
+
+    Where that is not known (None), its Content-Length proves no more than the end of its connection would.
+    """
     fields = head.fields
     if not head.version.startswith("1"):
         return PROVEN if "content-length" in fields else _UNSURE
     if head.is_chunked:  # whatever the Content-Length says
         return PROVEN
-    if "content-length" not in fields:
+    if "content-length" not in fields or surplus is None:
         return _CLOSED
     return _SURPLUS if surplus else PROVEN

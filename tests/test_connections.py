@@ -15,6 +15,7 @@ from support import faults as f
 from support.samples import picture
 
 from downloader import errors
+from downloader.descriptors import Room
 from downloader.framing import Framing
 from downloader.options import Options
 from downloader.request import Request
@@ -77,6 +78,25 @@ def used(server: f.FaultServer, path: str) -> list[int]:
 
 def answer(body: bytes, **headers: Any) -> bytes:
     return f.head(200, content_length=len(body), content_type="image/jpeg", **headers) + body
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_connection_that_makes_room_for_another_is_held_against_nobody(
+    server: f.FaultServer, more_faults: f.FaultServer, ca: Authority, *, closes: bool
+) -> None:
+    """libcurl closes it before it tells that its response is complete."""
+    response = f.script(answer(SMALL), *((f.close,) if closes else ()))
+    urls = [server.route("/a", response), more_faults.route("/a", response)]
+    room = Room(transfers=4, connections=1, hanging=8, nameless=8)
+    with closing(Transport(Options(timeout=10.0), cainfo=str(ca.file), room=room)) as client:
+        asked = [gevent.spawn(ask, client, urls[number % 2]) for number in range(40)]
+        for body, framing in (each.get() for each in asked):
+            assert body == SMALL
+            assert framing in (Framing.PROVEN, Framing.CLOSED)
+        assert len(server.requests) + len(more_faults.requests) == 40
+        for _ in range(3):
+            assert ask(client, server.route("/plain", f.ok(SMALL))) == (SMALL, Framing.PROVEN)
+    assert len(set(used(server, "/plain"))) == 1
 
 
 # What is behind a response

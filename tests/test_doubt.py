@@ -55,3 +55,17 @@ def test_what_told_the_end_of_a_body(version: str, fields: dict[str, Any], expec
     found = framing(Head(200, version, fields), surplus=surplus)
     by_length = version.startswith("1") and expected is Framing.PROVEN and "chunked" not in str(fields).lower()
     assert found is (Framing.SURPLUS if surplus and by_length else expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"content-length": "5"}, Framing.CLOSED),
+        ({"transfer-encoding": "chunked"}, Framing.PROVEN),
+        ({}, Framing.CLOSED),
+    ],
+)
+def test_a_length_proves_no_more_than_a_close_where_nobody_knows_of_surplus(
+    fields: dict[str, str], expected: Framing
+) -> None:
+    assert framing(Head(200, "1.1", fields), surplus=None) is expected

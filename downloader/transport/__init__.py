@@ -168,9 +168,12 @@ class Transport:
                 exchange.tell_head(broken=code != 0)
                 raise exchange.failure or _error(code, message, easy, gate)
             head = exchange.begun or exchange.finish()
-            # libcurl closes a connection against the head's word where it has read more than the response.
-            surplus = exchange.surplus or (exchange.complete and not exchange.kept and head.keeps_connection)
-            origin.fresh = origin.fresh or surplus
+            surplus: bool | None = exchange.surplus
+            # libcurl closes a connection against the head's word where it has read more than the response, but also
+            # where another request finds it dead, or needs its room, before this one's end is told.
+            if not surplus and exchange.complete and not exchange.kept and head.keeps_connection:
+                surplus = exchange.in_peace or None
+            origin.fresh = origin.fresh or surplus is True
             took = easy.getinfo(pycurl.TOTAL_TIME) - easy.getinfo(pycurl.PRETRANSFER_TIME)
             return Reply(head, took, exchange.received, framing(head, surplus=surplus))
         finally:
@@ -212,6 +215,7 @@ class Transport:
     def _drive(self, fd: int, events: int) -> None:
         if self._closed:
             return
+        sought = self._connections.sought
         try:
             _, running = self._multi.socket_action(fd, events)
         except pycurl.error as error:
@@ -224,18 +228,18 @@ class Transport:
         while left:
             left, succeeded, failed = self._multi.info_read()
             for easy in succeeded:
-                self._detach(easy, 0, "", done, complete=True)
+                self._detach(easy, 0, "", done, sought=sought)
             for easy, code, message in failed:
                 self._detach(easy, code, message, done)
         _wake(done)
 
     def _detach(
-        self, easy: Any, code: int, message: str, done: list[tuple[Exchange, int, str]], *, complete: bool = False
+        self, easy: Any, code: int, message: str, done: list[tuple[Exchange, int, str]], *, sought: int | None = None
     ) -> None:
         exchange = self._active.pop(easy, None)
         if exchange is not None:
-            if complete:
-                exchange.end(easy.getinfo(pycurl.ACTIVESOCKET))
+            if sought is not None:  # it is complete
+                exchange.end(easy.getinfo(pycurl.ACTIVESOCKET), sought=sought)
             self._multi.remove_handle(easy)
             if self._pacer is not None:
                 self._pacer.leave(exchange)

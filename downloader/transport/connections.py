@@ -187,12 +187,15 @@ class Connections:
         self._most = most
         self.known: dict[Ends, Connection] = {}
         self.opened: deque[int] = deque(maxlen=most)  # sockets of connections that nothing was sent over yet
+        self.sought = 0
+        """How often libcurl has looked for a connection, for which it may have closed another."""
 
     def __len__(self) -> int:
         return len(self.known)
 
     def on_socket(self, fd: int, _purpose: int) -> int:
         """Take note that libcurl, which calls this, connects with socket ``fd``."""
+        self.sought += 1
         if fd in self.opened:
             self.opened.remove(fd)
         self.opened.append(fd)

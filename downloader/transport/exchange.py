@@ -62,10 +62,23 @@ class Exchange:
             "_mark",
             "_quiet",
             "_secure",
+            "_sought",
             "_stage",
             "_wanted",
         ),
-        *("begun", "complete", "failure", "held", "kept", "lines", "on_send", "paced", "received", "receiver"),
+        *(
+            "begun",
+            "complete",
+            "failure",
+            "held",
+            "in_peace",
+            "kept",
+            "lines",
+            "on_send",
+            "paced",
+            "received",
+            "receiver",
+        ),
         *("surplus", "waiter", "write"),
     )
 
@@ -85,6 +98,8 @@ class Exchange:
         """Whether libcurl has seen the response to its end."""
         self.kept = False
         """Whether the connection was still open then."""
+        self.in_peace = False
+        """Whether no other request can have had it closed."""
         self.received = 0
         """Bytes of body so far."""
         self.paced: Flow | None = None
@@ -98,6 +113,7 @@ class Exchange:
         self.fresh = fresh
         self._chunks = 0
         self._last = sys.maxsize  # bytes of body behind which the connection is looked at before libcurl closes it
+        self._sought = 0
         self._stage = _ASKING
         self._mark = 0
         self._quiet = 0
@@ -145,6 +161,8 @@ class Exchange:
     def on_request(self, *ends: Any) -> int:
         """Decide whether the request may go out on the connection between ``ends``; libcurl asks."""
         connections = self._connections
+        connections.sought += 1
+        self._sought = connections.sought
         if self.on_send is not None:
             self.on_send()
         if self._connection is not None:  # libcurl has found that one dead
@@ -159,10 +177,14 @@ class Exchange:
         self.failure = connection.begin(self)
         return _SEND if self.failure is None else _DROP
 
-    def end(self, fd: int) -> None:
-        """Take note that the response is complete and its connection is socket ``fd``, if it is still open."""
+    def end(self, fd: int, *, sought: int) -> None:
+        """Take note that the response is complete and its connection is socket ``fd``, if it is still open.
+
+        ``sought`` is what `Connections.sought` was when libcurl was entered.
+        """
         self.complete = True
         self.kept = fd != _CLOSED
+        self.in_peace = self._connections.sought == max(sought, self._sought)
         connection, begun = self._connection, self.begun
         if connection is not None and connection.user is self:
             if begun is None:
