@@ -20,6 +20,7 @@ from downloader.errors import Interrupted, StopRun
 from downloader.outlet import Outlet, descriptor
 from downloader.records import FailedList, Json, LogFile
 from downloader.report import Counters, Level, Lines, summary
+from downloader.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -50,6 +51,14 @@ class ExitCode(IntEnum):
     SIGHUP = 129
     SIGINT = 130
     SIGTERM = 143
+
+
+SIGNALS = {
+    signal.SIGINT: (ExitCode.SIGINT, "Ctrl-C"),
+    signal.SIGTERM: (ExitCode.SIGTERM, "SIGTERM"),
+    signal.SIGHUP: (ExitCode.SIGHUP, "SIGHUP"),
+}
+"""The signals that end a run, with what each is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +111,9 @@ class _Run:
         self._draws = _wants_bars(display)
 
     def perform(self) -> ExitCode:
-        with ExitStack() as signals:
-            self._take_signals(signals)
+        # One that was ignored when gdl was started stays so (nohup, a shell's background jobs).
+        taken = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        with Signals(taken, self._interrupt):
             try:
                 with ExitStack() as stack:
                     self._prepare(stack)
@@ -115,15 +125,6 @@ class _Run:
                 for outlet in self._outlets:
                     outlet.drain()
             return self._exit_code()
-
-    def _take_signals(self, stack: ExitStack) -> None:
-        for number, code, name in (
-            (signal.SIGINT, ExitCode.SIGINT, "Ctrl-C"),
-            (signal.SIGTERM, ExitCode.SIGTERM, "SIGTERM"),
-            (signal.SIGHUP, ExitCode.SIGHUP, "SIGHUP"),
-        ):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                stack.callback(gevent.signal_handler(number, self._interrupt, code, name).cancel)
 
     def _prepare(self, stack: ExitStack) -> None:
         display = self._display
@@ -195,7 +196,8 @@ class _Run:
             expected += found
         bars.expected = expected
 
-    def _interrupt(self, code: ExitCode, name: str) -> None:
+    def _interrupt(self, number: int) -> None:
+        code, name = SIGNALS[signal.Signals(number)]
         if self._code is not None or not self._begun:
             self._leave(code)
         self._code = code

@@ -60,7 +60,7 @@ LAYERS = (
     {"attempts"},
     {"engine"},
     {"api"},
-    {"progress", "report", "records", "console", "streams", "outlet"},
+    {"progress", "report", "records", "console", "streams", "outlet", "signals"},
     {"cli"},
     {"__main__", "demo"},
 )

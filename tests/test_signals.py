@@ -18,6 +18,7 @@ import pytest
 from support import faults as f
 from support import samples
 from support.cli import REPOSITORY, RunningGdl, command, environment, start_gdl
+from support.failing import Fault, read_calls
 from support.processes import find_program, wait_until
 from support.terminal import TerminalGdl
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from support.certs import Authority
     from support.cli import Completed, RunGdl
+    from support.failing import Failing
 
 BODY = samples.picture(1, 20_000)
 LARGE = samples.picture(2, 3_000_000)
@@ -684,3 +686,42 @@ def test_a_ctrl_c_before_anything_has_begun_prints_no_traceback(tmp_path: Path) 
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGTERM)], ids=["one", "two"])
+@pytest.mark.parametrize(
+    ("calls", "place"),
+    [("open", "list.txt"), ("mkdir", "out"), ("lock", "out"), ("tmpfile", "out"), ("write", "out"), ("link", "out")],
+)
+def test_a_signal_ends_a_run_that_is_in_a_call_which_does_not_return(
+    faults: f.FaultServer,
+    tmp_path: Path,
+    failing: Failing,
+    calls: str,
+    place: str,
+    numbers: tuple[signal.Signals, ...],
+) -> None:
+    """As on a mount that does not answer any more."""
+    (tmp_path / "list.txt").write_text(faults.route("/a.jpg", f.ok(samples.picture(1))))
+    log = tmp_path / "calls"
+    env = failing.environment(Fault(calls, "hang"), within=tmp_path / place, log=log)
+    with start_gdl("list.txt", "-o", "out", cwd=tmp_path, env=env) as running:
+        wait_until(lambda: any(call.error == -signal.SIGSTOP for call in read_calls(log)), "a call that hangs")
+        for number in numbers:
+            running.send_signal(number)
+        done = running.wait(SOON)
+    assert done.returncode == 128 + numbers[0]
+    assert done.stderr.count("\n") == 1
+    assert "does not return" in done.stderr
+    assert not (tmp_path / "out" / "a.jpg").exists()
+
+
+def test_a_signal_is_heard_of_by_a_run_that_was_stopped_and_goes_on(faults: f.FaultServer, tmp_path: Path) -> None:
+    with fifty_running(faults, tmp_path) as running:
+        running.send_signal(signal.SIGTERM)
+        running.send_signal(signal.SIGSTOP)
+        time.sleep(3)  # more than a run has that gives no sign of life
+        running.send_signal(signal.SIGCONT)
+        done = running.wait()
+    assert done.returncode == 143
+    assert len(done.results) == 50

@@ -46,7 +46,7 @@ class Unread:
         assert self.process.poll() is None, self.told()
 
     def hears_signals(self) -> bool:
-        """Whether it has handlers by now (proc_pid_status(5))."""
+        """Whether it waits for signals by now, which are blocked for that (proc_pid_status(5))."""
         status = dict(
             line.split(":\t", 1) for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         )

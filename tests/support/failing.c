@@ -35,7 +35,7 @@ enum action { PASS, FAIL, SHORT, NONE };
 struct rule {
     const char *calls, *path;
     int error; /* 0 for an action in words */
-    bool shorten, nothing, kill, bytes;
+    bool shorten, nothing, kill, hang, bytes;
     long first, last;
     atomic_long seen;
 };
@@ -76,6 +76,7 @@ static void parse(char *text)
     rule->shorten = strcmp(action, "short") == 0;
     rule->nothing = strcmp(action, "nothing") == 0;
     rule->kill = strcmp(action, "kill") == 0;
+    rule->hang = strcmp(action, "hang") == 0;
     rule->error = atoi(action);
     rule->bytes = *when == '@';
     rule->first = strtol(when + rule->bytes, &when, 10);
@@ -181,6 +182,11 @@ static enum action decide(struct call *call, long size)
         if (rule->kill) {
             done(call, 0, -SIGKILL);
             kill(getpid(), SIGKILL);
+        }
+        if (rule->hang) {
+            done(call, 0, -SIGSTOP);
+            while (true)
+                pause();
         }
         if (rule->shorten) {
             action = SHORT;

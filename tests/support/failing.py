@@ -36,8 +36,9 @@ class Fault:
 
     calls: str
     """One of `KINDS`, several with commas between, or ``*`` for all."""
-    action: int | Literal["short", "nothing", "kill"]
-    """An errno; ``short`` or ``nothing`` for a write of half or none of it; ``kill`` for SIGKILL instead of a call."""
+    action: int | Literal["short", "nothing", "kill", "hang"]
+    """An errno; ``short`` or ``nothing`` for a write of half or none of it; ``kill`` for SIGKILL instead of a call;
+    ``hang`` for a call that never returns, whatever signals there are."""
     path: str = ""
     """Text that the path, or either path, must hold; with a final ``$`` it must end in it."""
     when: str = "1+"
@@ -56,7 +57,7 @@ class Call:
     end: int
     kind: str
     error: int
-    """Its errno, 0 where it worked, -9 where the process was killed instead."""
+    """Its errno, 0 where it worked, ``-SIGKILL`` where the process was killed instead, ``-SIGSTOP`` where it hangs."""
     path: str
     other: str
     """The second path of a call that takes two."""
