@@ -34,7 +34,8 @@ Spot: TypeAlias = tuple[int, bytes]
 NAMELESS: Final = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_TMPFILE", os.O_DIRECTORY)
 
 # The patched close makes a detour through the hub for the sake of watchers; no watcher knows these descriptors.
-_close = monkey.get_original("os", "close")
+close_aloud: Callable[[int], None] = monkey.get_original("os", "close")
+"""Close a descriptor. Raises OSError."""
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors of a disk that takes no more."""
@@ -113,7 +114,7 @@ def write(fd: int, chunks: list[bytes], offset: int) -> int:
 def close(fd: int) -> None:
     """Close ``fd``. What goes wrong with that was told by `flush` before, or is of no consequence."""
     try:  # noqa: SIM105 suppress takes longer than all else here
-        _close(fd)
+        close_aloud(fd)
     except OSError:
         pass
 
@@ -125,7 +126,7 @@ def flush(fd: int) -> None:
     then of a quota or a full disk.
     """
     try:
-        _close(os.dup(fd))
+        close_aloud(os.dup(fd))
     except InterruptedError as error:
         _flush_again(fd, error)
 
@@ -134,7 +135,7 @@ def _flush_again(fd: int, error: OSError) -> None:
     """Do as `flush` where a signal has cut that short. Raises OSError."""
     for _ in range(_INTERRUPTED):
         try:
-            _close(os.dup(fd))
+            close_aloud(os.dup(fd))
         except InterruptedError as again:
             error = again
         else:
@@ -183,21 +184,21 @@ def breathe() -> None:
         gevent.sleep(0)
 
 
-def in_thread(function: Callable[[int], T], opening: Callable[[], int]) -> T:
+def in_thread(function: Callable[[int], T], opening: Callable[[], int], closing: Callable[[int], None] = close) -> T:
     """Call ``function`` in a thread of the hub's; blocks the calling greenlet only, raises what it raises.
 
-    It gets the descriptor that ``opening`` gives once there is a thread for it, so that those who wait hold none. That
-    is closed afterwards. Where the greenlet is killed meanwhile, the thread goes on, or never begins.
+    It gets the descriptor that ``opening`` gives once there is a thread for it, so that those who wait hold none.
+    ``closing`` gets it afterwards. Where the greenlet is killed meanwhile, the thread goes on, or never begins.
     """
     hub = gevent.get_hub()
     turns = _turns.get(hub)
     if turns is None:
         turns = _turns[hub] = Semaphore(hub.threadpool.maxsize)
     with turns:
-        return _in_thread(hub, function, opening())
+        return _in_thread(hub, function, opening(), closing)
 
 
-def _in_thread(hub: Any, function: Callable[[int], T], fd: int) -> T:
+def _in_thread(hub: Any, function: Callable[[int], T], fd: int, closing: Callable[[int], None]) -> T:
     owned = [fd]  # whoever takes it out closes it
 
     def call() -> tuple[T | None, BaseException | None]:
@@ -210,25 +211,21 @@ def _in_thread(hub: Any, function: Callable[[int], T], fd: int) -> T:
         except BaseException as error:  # noqa: BLE001 raised again in the greenlet; gevent would print it
             return None, error
         finally:
-            close(mine)
+            closing(mine)
 
     try:
         value, error = hub.threadpool.apply(call)
     except BaseException:
         with suppress(IndexError):
-            close(owned.pop())
+            closing(owned.pop())
         raise
     if error is not None:
         raise error
     return cast("T", value)
 
 
-def sync(opening: Callable[[], int]) -> None:
-    """Wait until the disk has a file's bytes; ``opening`` gives a descriptor as for `in_thread`. Raises OSError."""
-    in_thread(_sync, opening)
-
-
-def _sync(fd: int) -> None:
+def sync(fd: int) -> None:
+    """Wait until the disk has a file's bytes; blocks the thread. Raises OSError."""
     getattr(os, "fdatasync", os.fsync)(fd)
     flush(fd)  # some file systems have nothing to say before
 

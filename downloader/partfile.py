@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from downloader import files, placing
 from downloader.errors import FileLost, GdlError, Interrupted
 from downloader.files import is_at, translate, translated
 from downloader.statefile import PART, STATE, StateFile, beside, create_state, tail
+from downloader.writeback import WritebackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +51,9 @@ class Part:
 
     __slots__ = (
         "_beside",
+        "_error",
         "_fd",
         "_folders",
-        "_lost",
         "_named",
         "_unsaved",
         "moved_aside",
@@ -72,7 +74,8 @@ class Part:
         self._folders = folders
         self._fd = fd
         self._beside = None if nameless else StateFile(folders, name)
-        self._lost = False
+        # Whoever is stopped while it waits for one without a name never publishes it.
+        self._error = None if nameless else WritebackError()
         self._named = False
         self._unsaved = 0
 
@@ -149,14 +152,24 @@ class Part:
 
         def call(fd: int) -> T:
             value = function(fd)
-            files.flush(fd)
+            self._ask(files.flush, fd)
             return value
 
         try:
-            return files.in_thread(call, self._copy)
+            return self._in_thread(call)
         except OSError as error:
-            self._lost = True
+            if self._error is not None:
+                self._error.note(error)  # what cannot be read is not worth keeping either
             raise translate(error, self.shown) from error
+
+    def _in_thread(self, function: Callable[[int], T]) -> T:
+        return files.in_thread(function, self._copy, files.close if self._error is None else self._error.close)
+
+    def _ask(self, call: Callable[[int], None], fd: int) -> None:
+        if self._error is None:
+            call(fd)
+        else:
+            self._error.ask(call, fd)
 
     def _copy(self) -> int:
         return os.dup(self._fd)
@@ -174,11 +187,8 @@ class Part:
 
     def sync(self) -> None:
         """Wait until the disk has every byte written so far; blocks the calling greenlet only."""
-        try:
-            files.sync(self._copy)
-        except OSError as error:
-            self._lost = True  # the system tells of it once: a second call would say that all is well
-            raise translate(error, self.shown) from error
+        with translated(self.shown):
+            self._in_thread(partial(self._ask, files.sync))
 
     def flush(self) -> None:
         """Hear what the file system has to say of the bytes written so far, which may be that it has not kept them.
@@ -186,17 +196,16 @@ class Part:
         Blocks the calling greenlet only, but for the few bytes of a file without a name, and where the run is stopped.
         """
         try:
-            if self.path is None:
+            if self._error is None:
                 files.flush(self._fd)
                 return
             try:
-                files.in_thread(files.flush, self._copy)
+                self._in_thread(partial(self._error.ask, files.flush))
             except Interrupted:  # a whole file had better be saved than be lost
                 if self.worth_keeping:
                     raise
-                files.flush(self._fd)
+                self._error.ask(files.flush, self._fd)
         except OSError as error:
-            self._lost = True
             raise translate(error, self.shown) from error
 
     def publish(self, final: str, *, replace: bool = False, fsync: bool = False) -> bool | None:
@@ -252,9 +261,9 @@ class Part:
     @property
     def worth_keeping(self) -> bool:
         """Whether it is there for a later try to continue."""
-        if self._fd < 0 or self._lost or self.state is None or not self.state.worth_keeping:
+        if self._fd < 0 or self._error is None or self._error.code:
             return False
-        return self._is_in_place()
+        return self.state is not None and self.state.worth_keeping and self._is_in_place()
 
     def leave(self) -> bool:
         """End without publishing: keep the part if it can be continued, else remove it; tell which. Idempotent."""

@@ -267,7 +267,7 @@ def test_a_thread_that_never_begins_leaves_no_descriptor(tmp_path: Path) -> None
     count = gevent.get_hub().threadpool.maxsize
     with busy_threads():
         waits: list[Callable[[], None]] = [lambda: files.in_thread(called.append, descriptor)] * 5
-        waits += [lambda: files.sync(lambda: os.dup(fd)), lambda: files.sync_folder(folder)]
+        waits += [lambda: files.in_thread(files.sync, lambda: os.dup(fd)), lambda: files.sync_folder(folder)]
         waiting = [gevent.spawn(wait) for wait in waits]
         gevent.sleep(0)
         assert len(os.listdir("/proc/self/fd")) <= len(before) + count + 1, (
@@ -284,7 +284,7 @@ def test_syncing_keeps_the_callers_descriptor_and_tells_errors(tmp_path: Path, f
     file = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
     try:
         os.write(file, b"x")
-        files.sync(lambda: os.dup(file))
+        files.sync(file)
         files.sync_folder(fd)
         os.write(file, b"y")
         with pytest.raises(NotADirectoryError):
@@ -293,7 +293,7 @@ def test_syncing_keeps_the_callers_descriptor_and_tells_errors(tmp_path: Path, f
         os.close(file)
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
-        files.sync(lambda: os.dup(ours.fileno()))
+        files.sync(ours.fileno())
 
 
 def test_others_get_their_turn_unless_it_is_the_hub_that_would_wait() -> None:

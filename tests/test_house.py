@@ -50,6 +50,7 @@ LAYERS = (
         "responses",
         "results",
         "trust",
+        "writeback",
     },
     {"transport", "alarm", "turns"},
     {"context"},

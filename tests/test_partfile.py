@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -415,6 +416,78 @@ def test_who_is_stopped_while_the_disk_is_heard_still_publishes_what_cannot_be_k
         else:
             assert publishing.value is True
             assert names(folder) == ["a"]
+
+
+class ToldOnce:
+    """Stands for a file system's call: the first one, once it may go on, fails, and all others are told nothing."""
+
+    def __init__(self) -> None:
+        self.called, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, _fd: int) -> None:
+        if not self.called.is_set():
+            self.called.set()
+            self.go_on.wait(20)
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    def begins(self) -> None:
+        while not self.called.is_set():
+            gevent.sleep(0.001)
+
+
+@pytest.mark.parametrize("call", ["flush", "sync"])
+def test_an_error_that_only_a_thread_heard_for_which_nobody_waits_counts(
+    folder: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = begun(folder / "a", b"x" * 2 * MIB, **continuable())
+    told = ToldOnce()
+    monkeypatch.setattr(files, call, told)
+    asking = gevent.spawn(getattr(part, call))
+    told.begins()
+    asking.kill(Interrupted("stopped"))
+    threading.Timer(0.05, told.go_on.set).start()
+    with pytest.raises(StopRun, match=os.strerror(errno.EDQUOT)):
+        part.leave()
+    gevent.get_hub().threadpool.join()
+    assert names(folder) == []
+
+
+def test_a_file_is_not_published_whose_error_only_a_thread_heard(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, told = begun(folder / "a", b"x"), ToldOnce()
+    monkeypatch.setattr(files, "flush", told)
+    publishing = gevent.spawn(part.publish, "a")
+    told.begins()
+    threading.Timer(0.05, told.go_on.set).start()
+    publishing.kill(Interrupted("stopped"), block=False)
+    with pytest.raises(StopRun, match=os.strerror(errno.EDQUOT)):
+        publishing.get()
+    part.discard()
+    assert names(folder) == []
+
+
+def test_an_error_counts_that_is_told_to_a_copy_which_is_not_needed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, told, release = begun(folder / "a", b"x"), ToldOnce(), threading.Event()
+    told.go_on.set()
+
+    def close(fd: int) -> None:
+        os.close(fd)
+        told(fd)
+
+    pool = gevent.get_hub().threadpool
+    for _ in range(pool.maxsize):
+        pool.spawn(release.wait, 20)
+    publishing = gevent.spawn(part.publish, "a")
+    gevent.sleep(0)  # it has a copy by now, and waits for a thread
+    monkeypatch.setattr(files, "close_aloud", close)
+    publishing.kill(Interrupted("stopped"), block=False)
+    with pytest.raises(StopRun, match=os.strerror(errno.EDQUOT)):
+        publishing.get()
+    release.set()
+    pool.join()
+    part.discard()
+    assert names(folder) == []
 
 
 # Ending without publishing
