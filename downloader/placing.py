@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _link = getattr(os, "link", None)  # Python on Android has none
 _RENAME_NOREPLACE = 1
-_SETTLED = FULL | {errno.EEXIST, errno.ENOENT}
+_SETTLED = FULL | {errno.EEXIST}
 
 
 def link_nameless(fd: int, target: Spot) -> bool | None:
@@ -49,7 +49,9 @@ def rename_noreplace(source: Spot, target: Spot) -> bool:
         try:
             return rename(source, target)
         except OSError as error:
-            if error.errno in _SETTLED:
+            # ENOENT may mean that there is nothing to rename, but it is also what Linux says to a link of a file of
+            # which the file system counts 0.
+            if error.errno in _SETTLED or (error.errno == errno.ENOENT and found_at(source) is None):
                 raise
     return _by_reservation(source, target)
 
