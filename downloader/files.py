@@ -40,7 +40,7 @@ close_aloud: Callable[[int], None] = monkey.get_original("os", "close")
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors of a disk that takes no more."""
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
-_FATAL = FULL | _NO_DESCRIPTORS | {errno.EIO}
+_FATAL = FULL | _NO_DESCRIPTORS | {errno.EIO, errno.ESPIPE}
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EXDEV})
 _turns: WeakKeyDictionary[Any, Semaphore] = WeakKeyDictionary()
 _INTERRUPTED: Final = 100
@@ -54,6 +54,8 @@ def translate(error: OSError, path: str, folder: int | None = None) -> StopRun |
     asked whether any could.
     """
     reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.ESPIPE:  # pwrite says it of a file only where it is an rclone mount or the like
+        reason = "the file system takes the bytes of a file only in their order (rclone: use --vfs-cache-mode writes)"
     if error.errno == errno.ENOSPC and folder is not None and _without_inodes(folder):
         return StopRun(f"cannot write {path}: the file system can hold no more files, it has no inodes left")
     if error.errno in _FATAL:

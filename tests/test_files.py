@@ -67,6 +67,7 @@ def fd(tmp_path: Path) -> Iterator[int]:
         (errno.EDQUOT, StopRun),
         (errno.EROFS, StopRun),
         (errno.EIO, StopRun),
+        (errno.ESPIPE, StopRun),
         (errno.EMFILE, StopRun),
         (errno.ENFILE, StopRun),
         (errno.ENOENT, FileLost),
