@@ -12,7 +12,7 @@ import pytest
 from support.processes import find_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -25,7 +25,7 @@ def tmpfs(folder: Path, size: str, *, inodes: int | None = None) -> Iterator[Pat
     try:
         yield folder
     finally:
-        _unmount(folder)
+        unmount(folder)
 
 
 def resize(folder: Path, size: str, *, inodes: int | None = None) -> None:
@@ -42,7 +42,7 @@ def read_only(folder: Path) -> Iterator[Path]:
         subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
         yield folder
     finally:
-        _unmount(folder)
+        unmount(folder)
 
 
 def without_privileges() -> list[str]:
@@ -60,13 +60,26 @@ def as_user(uid: int, gid: int | None = None) -> list[str]:
     return [find_program("setpriv"), *user, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
 
-def _mount(*args: str) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    done = subprocess.run([find_program("mount"), *args], check=False, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+def mount(*args: str, pass_fds: Sequence[int] = ()) -> str | None:
+    """Mount, for root only; return the system's words where it refuses to, else None."""
+    done = subprocess.run(
+        [find_program("mount"), *args], check=False, capture_output=True, text=True, pass_fds=pass_fds
+    )
+    return f"cannot mount here: {done.stderr.partition(chr(10))[0]}" if done.returncode else None
 
 
-def _unmount(folder: Path) -> None:
+def is_mounted(folder: Path) -> bool:
+    """Tell whether something is mounted at ``folder``, without asking the file system, which might not answer."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        return str(folder) in [line.split(" ")[4] for line in mounts]
+
+
+def unmount(folder: Path) -> None:
+    """Unmount ``folder``, at once for whoever looks there, and really when nothing there is open any more."""
     subprocess.run(["umount", "-l", folder], check=True)
+
+
+def _mount(*args: str) -> None:
+    refusal = mount(*args) if os.geteuid() == 0 else "only root may mount"
+    if refusal is not None:
+        pytest.skip(refusal)
