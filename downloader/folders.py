@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from downloader import files
 from downloader.disk import ENTER, Folder
-from downloader.errors import FileLost, NameRefused
+from downloader.errors import FileLost, NameRefused, StopRun
 from downloader.outputfolder import OutputFolder
 from downloader.safenames import shortened
 
@@ -67,6 +67,12 @@ class Folders:
         """Close all. What is asked for later is opened again."""
         self._output.close()
         self._close_below(0)
+
+    def check_place(self) -> None:
+        """Raise `errors.StopRun` where the output folder's path does not lead to it any more."""
+        if (place := self._output.elsewhere()) is not None:
+            where = f"in {place}" if place else "on a disk that was unmounted or mounted over"
+            raise StopRun(f"{self.shown} is not the folder any more that was written to: what was saved is {where}")
 
     # Finding.
 

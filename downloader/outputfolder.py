@@ -75,6 +75,17 @@ class OutputFolder:
         self.folder = Folder(here, b"", folder.disks)
         return self.folder
 
+    def elsewhere(self) -> str | None:
+        """Return where the open folder is by now, if its path leads to it no more; empty where no other path does."""
+        folder = self.folder
+        if folder is None or not os.fstat(folder.fd).st_nlink or _leads_to(self.absolute[1], folder.fd):
+            return None  # what was in a deleted folder is gone as well
+        try:
+            place = os.readlink(b"/proc/self/fd/%d" % folder.fd)
+        except OSError:
+            return ""
+        return place.decode("utf-8", "surrogateescape") if _leads_to(place, folder.fd) else ""
+
     def close(self) -> None:
         """Close it. Idempotent."""
         folder, self.folder = self.folder, None
@@ -135,6 +146,13 @@ class OutputFolder:
     def _refused(self, error: OSError) -> StopRun:
         reason = os.strerror(error.errno) if error.errno else str(error)
         return StopRun(f"cannot write to the folder {self.shown}: {reason}")
+
+
+def _leads_to(path: bytes, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except OSError:
+        return False
 
 
 def _is_deleted(fd: int, path: bytes) -> bool:

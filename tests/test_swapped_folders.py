@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from support import answers, samples
 from support import faults as f
 from support.cli import start_gdl
+from support.disks import tmpfs
 from support.parts import files
 from support.processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from support.cli import Completed
@@ -151,6 +154,51 @@ def test_an_output_folder_that_becomes_a_link_leads_nowhere(
         (tmp_path / "out").symlink_to("outside")
         swapped.set()
         done = running.wait()
-    assert (done.returncode, [result["status"] for result in done.results]) == (0, ["saved"]), done.stderr
+    assert (done.returncode, [result["status"] for result in done.results]) == (3, ["saved"]), done.stderr
     assert files(tmp_path / "moved") == [name], "what the user meant is where it was moved to"
     assert (tmp_path / "moved" / name).read_bytes() == body
+
+
+def moved(out: Path) -> str:
+    out.rename(out.with_name("moved"))
+    return f"in {out.with_name('moved')}"
+
+
+def replaced(out: Path) -> str:
+    told = moved(out)
+    out.mkdir()
+    return told
+
+
+def mounted_over(out: Path) -> str:
+    subprocess.run(["mount", "-t", "tmpfs", "gdl-test", out], check=True)
+    return "mounted over"
+
+
+def unmounted(out: Path) -> str:
+    subprocess.run(["umount", "-l", out], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "gdl-test", out], check=True)
+    return "unmounted"
+
+
+@pytest.mark.parametrize("pull", [moved, replaced, mounted_over, unmounted])
+def test_a_run_whose_folder_is_elsewhere_at_its_end_says_so(
+    faults: f.FaultServer, tmp_path: Path, pull: Callable[[Path], str]
+) -> None:
+    asked = threading.Event()
+    out = tmp_path / "out"
+    with ExitStack() as stack:
+        if pull in (mounted_over, unmounted):
+            stack.enter_context(tmpfs(out, "4m"))
+        urls = [faults.route("/a.jpg", f.ok(SMALL)), faults.route("/b.jpg", f.when(asked, f.ok(SMALL)))]
+        running = stack.enter_context(start_gdl(*urls, "-o", "out", "--json", cwd=tmp_path))
+        wait_until((out / "a.jpg").exists, "the first file")
+        told = pull(out)
+        asked.set()
+        done = running.wait()
+        if pull is mounted_over:
+            subprocess.run(["umount", out], check=True)
+    assert [result["status"] for result in done.results] == ["saved", "saved"]
+    assert done.returncode == 3
+    assert "not the folder any more" in done.stderr
+    assert told in done.stderr
