@@ -75,8 +75,8 @@ def _outermost(body: Blocks) -> _Boxes | Ending:
     found: dict[bytes, _Box] = {}
     at = indexes = 0
     while (box := _box(body, at)) is not None:
-        if box.kind in _FIRST and box.kind in found:
-            break  # another file behind this one
+        if box.kind in _FIRST and (box.kind in found or b"styp" in found):
+            break  # another file behind this one, which may be a segment
         if box.kind in _OUTERMOST:
             if box.end < 0:
                 return codestream(body, box.inner) if box.kind == b"jp2c" else Ending.UNKNOWN

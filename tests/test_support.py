@@ -6,6 +6,7 @@ import errno
 import gzip
 import http.client
 import io
+import random
 import signal
 import socket
 import struct
@@ -22,7 +23,7 @@ from urllib.parse import urlsplit
 import pycurl
 import pytest
 from support import faults as f
-from support import samples
+from support import samples, sized
 from support.cli import RunningGdl, environment
 from support.processes import PortTakenError, accepts, find_program, free_ports, on_free_ports, wait_until
 from support.terminal import TerminalGdl
@@ -560,13 +561,30 @@ def test_every_size_around_a_comment_s_most_is_possible() -> None:
     assert all(len(samples.picture(1, size)) == size for size in range(most - 6, most + 12))
 
 
+@pytest.mark.parametrize("kind", sized.KINDS)
+def test_sized_files_have_all_the_noise_that_their_structure_leaves_room_for(kind: str) -> None:
+    made = sized.KINDS[kind].make
+    for size in (*range(sized.LEAST, sized.LEAST + 530), *range(50_040, 50_080), 100_101, 150_069):
+        noise, other = (random.Random(seed).randbytes(size) for seed in (1, 2))  # noqa: S311
+        first, second = made(noise), made(other)
+        assert len(first) == len(second) == size
+        assert [at for at in range(0, size - 255, 256) if first[at : at + 256] == second[at : at + 256]] == []
+        kept = sum(a == b for a, b in zip(first, noise, strict=True))
+        assert kept > size - 500 - size // 100
+
+
 def test_samples_have_the_structure_of_their_kind() -> None:
     png = samples.png()
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     assert struct.unpack(">I", png[-4:])[0] == zlib.crc32(b"IEND")
     assert samples.gif().endswith(b";")
-    mp4 = samples.mp4(2000)
-    first = struct.unpack_from(">I", mp4)[0]
-    assert first + struct.unpack_from(">I", mp4, first)[0] == len(mp4) == 2000
+    mp4, at, kinds = samples.mp4(2000), 0, []
+    while at < len(mp4):
+        size, kind = struct.unpack_from(">I4s", mp4, at)
+        kinds.append(kind)
+        at += size
+    assert (at, kinds) == (2000, [b"ftyp", b"moov", b"mdat"])
+    with pytest.raises(ValueError, match="as small as 100 bytes"):
+        samples.mp4(100)
     assert samples.wav()[8:12] == b"WAVE"
     assert samples.mp3()[10:12] == b"\xff\xfb"

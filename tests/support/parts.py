@@ -33,15 +33,12 @@ PIECE = 64 * KIB
 OLD = -86_400
 """Seconds from now of a Last-Modified that tells versions apart (RFC 9110 section 8.8.2.2)."""
 
-_BOXES = 32
-"""Bytes of the file type box and of the media data box's head: the same in all versions."""
-
 
 def version(number: int, size: int) -> bytes:
     """Version ``number`` (0 to 255) of an MP4 of ``size`` bytes: two versions differ in each byte after its head."""
-    noise = random.Random(1).randbytes(size - _BOXES)  # noqa: S311 - it need not be secret
+    noise = random.Random(1).randbytes(size - samples.MP4_HEAD)  # noqa: S311 - it need not be secret
     shifted = bytes((value + number) % 256 for value in range(256))
-    return samples.mp4(size)[:_BOXES] + noise.translate(shifted)
+    return samples.mp4(size)[: samples.MP4_HEAD] + noise.translate(shifted)
 
 
 # What a server sent

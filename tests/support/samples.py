@@ -74,12 +74,21 @@ def mp3(frames: int = 20) -> bytes:
     return b"ID3\x03\0\0\0\0\0\0" + (b"\xff\xfb\x90\xc4" + bytes(413)) * frames
 
 
+def _box(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(data), kind) + data
+
+
+_MP4_START = _box(b"ftyp", struct.pack(">4sI4s4s", b"isom", 512, b"isom", b"mp41"))
+_MP4_START += _box(b"moov", _box(b"mvhd", bytes(100)))
+MP4_HEAD = len(_MP4_START) + 8
+"""Bytes of an MP4 before its media."""
+
+
 def mp4(size: int = 2000) -> bytes:
-    """The start of an MP4: a file type box and a media data box of zeros, ``size`` bytes together."""
-    kinds = struct.pack(">4s4sI4s4s", b"ftyp", b"isom", 512, b"isom", b"mp41")
-    start = struct.pack(">I", len(kinds) + 4) + kinds
-    rest = size - len(start)
-    return start + struct.pack(">I4s", rest, b"mdat") + bytes(rest - 8)
+    """An MP4 of exactly ``size`` bytes: its type, an index without tracks, and media data of zeros."""
+    if size < MP4_HEAD:
+        raise ValueError(f"no MP4 is as small as {size} bytes")
+    return _MP4_START + _box(b"mdat", bytes(size - MP4_HEAD))
 
 
 def wav(samples: int = 800) -> bytes:
