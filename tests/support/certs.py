@@ -41,7 +41,7 @@ class Authority:
 
     file: Path
     good: ServerCertificate
-    """For localhost, 127.0.0.1 and ::1."""
+    """For localhost, 127.0.0.1, ::1 and what else was asked for."""
     expired: ServerCertificate
     wrong_host: ServerCertificate
     """Signed and valid, but for another name."""
@@ -53,8 +53,8 @@ class Authority:
         return ssl.create_default_context(cafile=str(self.file))
 
 
-def make_authority(folder: Path) -> Authority:
-    """Make all of it below ``folder``. Takes a few milliseconds."""
+def make_authority(folder: Path, *names: str) -> Authority:
+    """Make all of it below ``folder``; the good one is for ``names``, too. Takes a few milliseconds."""
     authority = trustme.CA()
     file = folder / "ca.pem"
     authority.cert_pem.write_to_path(str(file))
@@ -62,7 +62,7 @@ def make_authority(folder: Path) -> Authority:
     expired = authority.issue_cert(*HOSTS, not_before=now - dt.timedelta(days=30), not_after=now - dt.timedelta(days=1))
     return Authority(
         file=file,
-        good=_written(folder / "good", authority.issue_cert(*HOSTS)),
+        good=_written(folder / "good", authority.issue_cert(*HOSTS, *names)),
         expired=_written(folder / "expired", expired),
         wrong_host=_written(folder / "wrong-host", authority.issue_cert("elsewhere.test")),
         self_signed=_self_signed(folder / "self-signed", now),

@@ -2,26 +2,26 @@
 
 What a script sends is read as HTTP/1.1 and goes out as HEADERS and DATA. A body whose framing says that it is complete
 ends its stream, and so does an orderly close where the close is the framing. A close anywhere else resets the stream
-with NO_ERROR, as some proxies do in the middle of a body; `Stream.reset` resets it with INTERNAL_ERROR.
+with NO_ERROR, as some proxies do in the middle of a body; `Stream.reset` resets it with another code.
 """
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, RequestReceived, StreamReset, WindowUpdated
 from h2.exceptions import ProtocolError
+from hyperframe.frame import GoAwayFrame
 
 from support import faultserver
 
-if TYPE_CHECKING:
-    import socket
-
+MOST_STREAMS = (1 << 31) - 1
+"""The number of the last stream that a connection can have."""
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection"})
 
 
@@ -138,9 +138,23 @@ class Stream(faultserver.Connection):
             self._data(b"", end=True)
         self._end(ErrorCodes.NO_ERROR)
 
-    def reset(self) -> None:
+    def reset(self, code: ErrorCodes = ErrorCodes.INTERNAL_ERROR) -> None:
         """Reset the stream."""
-        self._end(ErrorCodes.INTERNAL_ERROR)
+        self._end(code)
+
+    def go_away(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
+        """Announce that the connection takes no further streams; those that have begun go on (RFC 9113 section 6.8)."""
+        frame = GoAwayFrame(0, last_stream_id=MOST_STREAMS, error_code=code)
+        with self._session.lock:  # H2Connection would send nothing behind it
+            self._session.flush()
+            self._session.sock.sendall(frame.serialize())
+
+    def drop(self) -> None:
+        """End the connection, with all of its streams."""
+        with suppress(OSError):
+            socket.socket.shutdown(self._session.sock, socket.SHUT_RDWR)  # see `faultserver.Connection.abort`
+        self.server.served(self)
+        self.closed = True
 
     def _end(self, code: ErrorCodes) -> None:
         self.server.served(self)
