@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import errno
 import hashlib
 import json
 import re
@@ -10,37 +10,68 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import faults as f
+from support.certs import make_authority
 from support.cli import REPOSITORY, Completed
+from support.failing import KINDS as CALLS
+from support.failing import Fault
 from support.processes import wait_until
+from support.sized import KINDS
 from torture import answers, checks, starts
-from torture.answers import Exchange, answer
-from torture.plan import BEHAVIOURS, HONEST, Decision, decide
+from torture.exchange import Exchange
+from torture.plan import BEHAVIOURS, CUT, HONEST, REST, Decision, decide
 from torture.server import Service, TortureServer, span
 from torture.starts import Launch
 from torture.watcher import BLOCK, Watcher, describe
-from torture.world import DECOY, MAGIC, World
+from torture.world import DECOY, ELSEWHERE, HOSTS, MOST_FAULTS, World
 
 from downloader import media, sources
+from downloader.endings import Ending, ending
 from downloader.items import Item
 from downloader.options import MEDIA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from torture.world import File
+    from torture.world import File, Protocol
 
 WORLD = World(11, 80)
 LARGE = next(file for file in WORLD.files if file.large and len(file.sizes) > 1 and not file.mirrored)
 SUMMED = next(file for file in WORLD.files if file.summed and file.framing == "length")
 CHANGING = replace(
-    LARGE, framing="length", validators="both", ranges=True, announced=True, summed=False, style="plain", faults=4
+    LARGE,
+    framing="length",
+    validators="both",
+    ranges=True,
+    announced=True,
+    summed=False,
+    style="plain",
+    protocol="http",
+    kind="jpg",
+    faults=4,
 )
+ENDLESS = replace(CHANGING, kind="ts")
+STREAMED = replace(CHANGING, protocol="h2")
+PORTS: dict[Protocol, int] = {"http": 1234, "https": 1235, "h2": 1236}
+
+
+def exchange_of(
+    decision: Decision, file: File = CHANGING, *, connection: Any = None, wanted: str | None = None, **more: Any
+) -> Exchange:
+    """A request for the second version of a file, unless there is only one."""
+    version = more.pop("version", 1)
+    where = more.pop("where", "")
+    view, older = WORLD.view(file, version, where), WORLD.view(file, max(0, version - 1), where)
+    other = WORLD.stray(file) if "surplus" in decision.behaviour else WORLD.content(file, DECOY)
+    size = len(view.content)
+    exact = span(wanted, size) == span(wanted, size + 1)
+    given = {"condition": None} | more
+    return Exchange(connection, file, where, view, other, older, decision, span(wanted, size), exact, **given)
 
 
 # The world
@@ -48,11 +79,29 @@ CHANGING = replace(
 
 def test_every_version_of_every_file_is_media_that_gdl_takes_under_its_name() -> None:
     for file in World(12, 40).files:
-        kind, declared = f".{file.kind}", MAGIC[file.kind][1]
+        kind, declared = f".{file.kind}", KINDS[file.kind].type
         for version in range(len(file.sizes)):
             head = WORLD.content(file, version)[: media.HEAD_BYTES]
             judged = media.judge(head, declared=declared, name_extension=kind, accept=MEDIA, size=file.sizes[version])
             assert (judged.refusal, judged.type) == (None, declared)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_show_that_they_were_cut_where_their_format_lets_them(kind: str) -> None:
+    file = replace(WORLD.files[0], kind=kind, sizes=(3001, 120_003), summed=False)
+    for version in (0, 1, 0 + ELSEWHERE, DECOY):
+        whole = WORLD.content(file, version)
+        found = {size: look(whole[:size]) for size in (*range(1, len(whole), 97), len(whole) - 1, len(whole))}
+        assert found.pop(len(whole)) == (Ending.PRESENT if file.ends else Ending.UNKNOWN)
+        assert set(found.values()) <= {Ending.MISSING, Ending.UNKNOWN}
+        assert all(
+            said is (Ending.MISSING if file.ends else Ending.UNKNOWN) for size, said in found.items() if size > 600
+        )
+    assert replace(file, summed=True).ends
+
+
+def look(data: bytes) -> Ending:
+    return ending(lambda offset, count: data[offset : offset + count], len(data))
 
 
 def test_versions_differ_in_every_block_and_are_the_same_in_every_process() -> None:
@@ -72,6 +121,10 @@ def test_versions_differ_in_every_block_and_are_the_same_in_every_process() -> N
 def test_a_world_has_files_of_every_kind() -> None:
     files = World(1, 300).files
     assert {file.framing for file in files} == {"length", "chunked", "close"}
+    assert {file.kind for file in files} == KINDS.keys()
+    assert {file.protocol for file in files} == {"http", "https", "h2"}
+    assert {file.ends for file in files} == {file.elsewhere for file in files} == {True, False}
+    assert all(file.faults < MOST_FAULTS for file in files)
     assert len({file.validators for file in files}) == 7
     assert len({file.style for file in files}) == 6
     for name in ("summed", "mirrored", "ranges", "announced", "large"):
@@ -87,7 +140,7 @@ def test_some_worlds_have_few_files_and_those_are_large() -> None:
 
 
 def test_gdl_reads_from_the_list_what_the_world_says(tmp_path: Path) -> None:
-    listed, lines = WORLD.listed(1234)
+    listed, lines = WORLD.listed(PORTS)
     (tmp_path / "urls.txt").write_bytes(listed)
     items = list(sources.read([str(tmp_path / "urls.txt")]))
     assert len(items) == len(lines) == len(WORLD.files)
@@ -96,6 +149,9 @@ def test_gdl_reads_from_the_list_what_the_world_says(tmp_path: Path) -> None:
         file = lines[item.line]
         found = WORLD.find("/" + item.url.split("/", 3)[3])
         assert found == (file, "")
+        secure = file.protocol != "http"
+        assert item.url.startswith("https://" if secure else "http://")
+        assert f":{PORTS[file.protocol]}/" in item.url
         assert item.checksum is None or item.checksum.hexdigest == WORLD.checksum(file)
         assert (item.checksum is not None, len(item.mirrors)) == (file.summed, file.mirrored)
         assert item.name == (file.name if file.style in ("named", "json") else None)
@@ -113,6 +169,16 @@ def test_validators_tell_versions_apart_exactly_where_they_are_some() -> None:
             assert len(dates) == (file.validators == "young")
 
 
+def test_a_mirror_has_other_bytes_under_the_same_validators_and_length() -> None:
+    file = replace(CHANGING, mirrored=True)
+    for where in ("mirror/", "mirror-alias/", "mirror-rest/"):
+        view, other = WORLD.view(file, 1), WORLD.view(file, 1, where)
+        assert (view.etag, view.modified, len(view.content)) == (other.etag, other.modified, len(other.content))
+        assert WORLD.identify(file, other.content) == 1 + ELSEWHERE
+    assert WORLD.view(file, 1, "rest/").content == WORLD.view(file, 1).content
+    assert WORLD.identify(file, WORLD.stray(file)) is None
+
+
 # What the server decides
 
 
@@ -123,23 +189,72 @@ def test_decisions_come_from_the_seed_and_end() -> None:
             drawn = decide(11, file, number, ranged=True, faults_left=1)
             assert drawn == decide(11, same, number, ranged=True, faults_left=1)
             assert decide(11, file, number, ranged=True, faults_left=0).behaviour == HONEST
-    drawn_for = {decide(seed, LARGE, 0, ranged=True, faults_left=1).behaviour for seed in range(2000)}
-    assert drawn_for >= {one.name for one in BEHAVIOURS if one.ranged and one.fits(LARGE)}
+    for one in (LARGE, STREAMED, replace(CHANGING, mirrored=True), replace(ENDLESS, protocol="https")):
+        drawn_for = {decide(seed, one, 0, ranged=True, faults_left=1).behaviour for seed in range(3000)}
+        assert drawn_for == {HONEST} | {each.name for each in BEHAVIOURS if each.ranged is not False and each.fits(one)}
     without = {decide(seed, LARGE, 0, ranged=False, faults_left=1).behaviour for seed in range(500)}
     assert without.isdisjoint(one.name for one in BEHAVIOURS if one.ranged)
+
+
+def test_a_path_for_rests_sends_nothing_else_to_ranges() -> None:
+    drawn = [decide(11, CHANGING, number, ranged=True, faults_left=3, rests=True) for number in range(20)]
+    assert {(one.behaviour, one.fault) for one in drawn} == {(REST, 0)}
+    assert {decide(11, CHANGING, n, ranged=False, faults_left=0, rests=True).behaviour for n in range(20)} == {HONEST}
 
 
 def test_every_behaviour_has_its_answer() -> None:
     assert {one.name for one in BEHAVIOURS} | {HONEST} == answers._ANSWERS.keys()
 
 
-def test_what_no_client_could_notice_happens_only_to_files_with_a_checksum() -> None:
-    names = {one.name: one for one in BEHAVIOURS}
-    endless = replace(CHANGING, framing="close")
-    for name in ("truncated", "length too short", "decoy", "206 decoy"):
-        assert not names[name].fits(endless)
-        assert not names[name].fits(CHANGING) or name == "truncated"
-        assert names[name].fits(SUMMED)
+NAMED = {one.name: one for one in BEHAVIOURS}
+
+
+def test_what_no_client_could_notice_happens_only_to_files_that_show_it() -> None:
+    closing, small = replace(CHANGING, framing="close"), replace(CHANGING, sizes=(4000,))
+    for name, fitting in {
+        "truncated": (CHANGING, ENDLESS, closing, replace(closing, kind="ts", summed=True)),
+        "length too short": (small, replace(small, protocol="https"), replace(ENDLESS, summed=True)),
+        "decoy": (SUMMED,),
+        "206 decoy": (SUMMED,),
+        "redirect elsewhere": (replace(CHANGING, mirrored=True),),
+        "surplus answer": (CHANGING, ENDLESS, SUMMED, replace(CHANGING, framing="chunked")),
+        "stream ends early": (STREAMED, replace(STREAMED, kind="ts")),
+    }.items():
+        assert all(NAMED[name].fits(file) for file in fitting), name
+    for name, others in {
+        "truncated": (replace(closing, kind="ts"),),
+        "length too short": (CHANGING, replace(small, kind="ts"), replace(small, protocol="h2"), closing),
+        "decoy": (CHANGING,),
+        "206 decoy": (CHANGING,),
+        "redirect elsewhere": (CHANGING, replace(CHANGING, mirrored=True, summed=True)),
+        "surplus answer": (STREAMED, closing),
+        "stream ends early": (CHANGING, replace(STREAMED, kind="ts", style="server-named")),
+    }.items():
+        assert not any(NAMED[name].fits(file) for file in others), name
+
+
+def test_after_a_cut_body_of_which_nothing_tells_the_next_answer_is_a_good_one() -> None:
+    [index] = [file.index for file in WORLD.files if file.index == LARGE.index]
+    for kind in ("ts", "jpg"):
+        file = replace(STREAMED, kind=kind, faults=12, index=index)
+        service = Service(WORLD)
+        service._standing[index].faults_left = 10_000
+        drawn = [service._decide(file, ranged=False)[1] for _ in range(2000)]
+        following = {after.behaviour for before, after in pairwise(drawn) if before.behaviour in CUT}
+        assert (following == {HONEST}) == (kind == "ts")
+
+
+def test_no_two_faults_of_a_file_cut_it_at_one_place() -> None:
+    for size in (1600, 4000, 70_001):
+        for fraction in (0.0, 0.3, 0.5, 0.9999):
+            places = {
+                exchange_of(Decision("truncated", fraction, None, changes=False, fault=n)).place(size)
+                for n in range(1, 15)
+            }
+            assert len(places) == 14
+            assert all(abs(place - size * fraction) <= MOST_FAULTS and 0 <= place < size for place in places)
+        drawn = [exchange_of(decide(seed, CHANGING, 0, ranged=False, faults_left=3)).place(size) for seed in range(50)]
+        assert len({place % MOST_FAULTS for place in drawn}) <= 2, "faults, and what is none"
 
 
 @pytest.mark.parametrize(
@@ -159,162 +274,7 @@ def test_ranges_are_read(wanted: str | None, expected: tuple[int, int] | None) -
     assert span(wanted, 100) == expected
 
 
-# What the server sends
-
-
-class Answer(NamedTuple):
-    status: int
-    fields: dict[str, str]
-    body: bytes
-    ended: bool
-    """Whether the connection ended in an orderly way."""
-
-
-class Client:
-    """Asks a server that does with each request what the test says."""
-
-    def __init__(self, faults: f.FaultServer) -> None:
-        self._faults = faults
-
-    def __call__(
-        self,
-        behaviour: str,
-        file: File = CHANGING,
-        *,
-        wanted: str | None = None,
-        condition: str | None = None,
-        version: int = 1,
-    ) -> Answer:
-        """What comes for one request until the connection ends."""
-        view, older = WORLD.view(file, version), WORLD.view(file, max(0, version - 1))
-
-        def respond(connection: f.Connection, _request: f.Request) -> None:
-            decision = Decision(behaviour, 0.5, None, changes=False)
-            decoy = WORLD.content(file, DECOY)
-            place = span(wanted, len(view.content))
-            answer(Exchange(connection, file, "", view, decoy, older, decision, place, condition))
-            connection.keep_alive = False
-
-        self._faults.otherwise(respond)
-        fields = f"Range: {wanted}\r\n" if wanted else ""
-        received, ended = b"", True
-        with socket.create_connection(("127.0.0.1", self._faults.port), timeout=20) as client:
-            client.sendall(f"GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode())
-            try:
-                while data := client.recv(1 << 20):
-                    received += data
-            except ConnectionResetError:
-                ended = False
-        head, _, body = received.partition(b"\r\n\r\n")
-        first, *lines = head.decode().split("\r\n")
-        named = dict(line.lower().split(": ", 1) for line in lines)
-        return Answer(int(first.split()[1]) if first else 0, named, body, ended)
-
-
-@pytest.fixture(scope="module")
-def ask() -> Iterator[Client]:
-    with f.FaultServer() as faults:
-        yield Client(faults)
-
-
-STATUSES = {
-    **dict.fromkeys([one.name for one in BEHAVIOURS if one.name.startswith("206")], 206),
-    **dict.fromkeys(("If-Range ignored", "If-Range ignored, no validator"), 206),
-    **dict.fromkeys(["416", "416 Content-Range"], 416),
-    "503": 503,
-    "503 retry after": 503,
-    "500": 500,
-    "429": 429,
-    "404": 404,
-    "redirect": 302,
-    **dict.fromkeys(["closed", "reset at once"], 0),
-}
-LIES = {"206 multipart", "206 gzip", "206 decoy", "206 no Content-Range", "206 garbled Content-Range"}
-"""Whose bodies or claims are no plain range; see their own tests."""
-
-
-@pytest.mark.parametrize("behaviour", [HONEST, *(one.name for one in BEHAVIOURS)])
-@pytest.mark.parametrize("wanted", [None, "bytes=1000-50999", "bytes=300000-"])
-def test_body_bytes_are_of_one_version_and_where_the_header_says(
-    ask: Client, monkeypatch: pytest.MonkeyPatch, behaviour: str, wanted: str | None
-) -> None:
-    if wanted is None and any(one.ranged and one.name == behaviour for one in BEHAVIOURS):
-        return
-    monkeypatch.setattr(answers, "STALL_SECONDS", 0.1)
-    whole = WORLD.content(CHANGING, 0 if behaviour == "an older version" else 1)
-    came = ask(behaviour, wanted=wanted)
-    expected = STATUSES.get(behaviour, 206 if wanted else 200)
-    if behaviour in ("length too long", "length too short", "gzip", "broken gzip", "web page", "200 to a range"):
-        expected = 200
-    assert came.status == (expected if behaviour != "decoy" else came.status)
-    if expected not in (200, 206) or behaviour in LIES | {"web page", "decoy"}:
-        return
-    body = came.body
-    if came.fields.get("transfer-encoding"):
-        body = b"".join(chunks(body))
-    if behaviour == "gzip":
-        body = gzip.decompress(body)
-    elif behaviour == "broken gzip":
-        assert gzip.compress(whole, 0).startswith(body[:-5])
-        return
-    start = 0
-    if came.status == 206:
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", came.fields["content-range"])
-        assert match is not None
-        start = int(match[1])
-    assert body
-    assert whole.startswith(body, start)
-    if "content-length" in came.fields and came.fields.get("content-encoding") is None:
-        promised = int(came.fields["content-length"])
-        assert (len(body) == promised) == (
-            behaviour not in ("truncated", "reset", "stall", "length too long", "length too short")
-        )
-
-
-def chunks(framed: bytes) -> list[bytes]:
-    """The chunks that are whole."""
-    found: list[bytes] = []
-    while True:
-        size, _, framed = framed.partition(b"\r\n")
-        if not re.fullmatch(rb"[0-9a-f]+", size) or int(size, 16) == 0:
-            return found
-        found.append(framed[: int(size, 16)])
-        framed = framed[int(size, 16) + 2 :]
-
-
-def test_an_honest_server_heeds_if_range(ask: Client) -> None:
-    now, before = WORLD.view(CHANGING, 1), WORLD.view(CHANGING, 0)
-    assert ask(HONEST, wanted="bytes=5-", condition=now.etag).status == 206
-    assert ask(HONEST, wanted="bytes=5-", condition=now.modified).status == 206
-    assert ask(HONEST, wanted="bytes=5-", condition=before.etag).status == 200
-    assert ask(HONEST, wanted=f"bytes={len(now.content)}-").status == 416
-    assert ask("If-Range ignored", wanted="bytes=5-", condition=before.etag).fields["etag"] == now.etag
-    assert "etag" not in ask("If-Range ignored, no validator", wanted="bytes=5-", condition=before.etag).fields
-
-
-def test_a_decoy_has_the_right_validators_and_other_bytes(ask: Client) -> None:
-    right, decoy = ask(HONEST, SUMMED, version=0), ask("decoy", SUMMED, version=0)
-    assert {**right.fields, "date": ""} == {**decoy.fields, "date": ""}
-    assert (len(right.body), right.body == decoy.body) == (len(decoy.body), False)
-
-
-def test_a_reset_is_no_orderly_end(ask: Client) -> None:
-    endless = replace(CHANGING, framing="close")
-    assert not ask("reset", endless).ended
-    assert not ask("reset at once").ended
-    assert ask("closed").ended
-    assert ask("truncated").ended
-    whole = ask(HONEST, endless)
-    assert (whole.ended, whole.body == WORLD.content(CHANGING, 1)) == (True, True)
-
-
-def test_a_multipart_answer_and_a_range_of_a_gzip_are_what_they_say(ask: Client) -> None:
-    whole = WORLD.content(CHANGING, 1)
-    parts = ask("206 multipart", wanted="bytes=10-19")
-    assert parts.fields["content-type"].startswith("multipart/byteranges")
-    assert whole[10:20] in parts.body
-    packed = ask("206 gzip", wanted="bytes=10-19")
-    assert (packed.body, packed.fields["content-encoding"]) == (gzip.compress(whole, 0)[10:20], "gzip")
+# The server
 
 
 def test_a_file_is_served_honestly_once_its_faults_are_used_up() -> None:
@@ -327,12 +287,19 @@ def test_a_file_is_served_honestly_once_its_faults_are_used_up() -> None:
     assert service.counts()["requests"] == 12 * 220
 
 
-def test_the_server_is_a_process_that_answers_counts_and_ends() -> None:
-    with TortureServer(5, 12) as running:
+def test_the_server_is_a_process_that_answers_counts_and_ends(tmp_path: Path) -> None:
+    authority = make_authority(tmp_path, *HOSTS)
+    with TortureServer(5, 12, authority.good) as running:
+        assert running.ports.keys() == PORTS.keys()
         world = World(5, 12)
         file = next(file for file in world.files if not file.large)
-        for _ in range(40):
-            with socket.create_connection(("127.0.0.1", running.port), timeout=20) as client:
+        for number in range(40):
+            with ExitStack() as stack:
+                protocol: Protocol = "https" if number == 39 else "http"
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", running.ports[protocol]), 20))
+                if protocol == "https":
+                    context = authority.client_context()
+                    client = stack.enter_context(context.wrap_socket(client, server_hostname=HOSTS[-1]))
                 client.sendall(f"GET {file.path()} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
                 received = b""
                 try:
@@ -435,11 +402,25 @@ def test_starts_come_from_the_seed_and_in_the_end_nothing_is_killed() -> None:
     assert {launch.signal for launches in drawn for launch in launches} == set(checks.ENDS)
     calm = [launch for launches in drawn[starts.PATIENCE :] for launch in launches]
     assert {launch.signal for launch in calm} == {None}
+    assert {launch.quota for launch in calm} == {()}
     assert len(calm) == 99 - starts.PATIENCE
+
+
+def test_some_starts_have_a_disk_that_says_late_that_it_is_full() -> None:
+    launches = [launch for seed in range(40) for n in range(1, 50) for launch in starts.draw(seed, n, jobs=16, split=4)]
+    full = [launch for launch in launches if launch.quota]
+    assert 0.08 < len(full) / len(launches) < 0.16
+    rules = [rule for launch in full for rule in launch.quota]
+    assert {rule.calls for rule in rules} == {"close"} < CALLS
+    assert {rule.action for rule in rules} == {errno.EDQUOT, errno.ENOSPC}
+    assert {rule.when.endswith("+") for rule in rules} == {True, False}
+    assert {rule.path for rule in rules} == {"", ".part$", "(deleted)$", ".part.json$"}
+    assert "on a disk with close:" in str(full[0])
 
 
 QUIET = Launch((), 0.0, None, 0.0)
 KILLED = Launch((), 0.0, signal.SIGKILL, 1.0)
+FULL = Launch((), 0.0, None, 0.0, (Fault("close", errno.EDQUOT),))
 FILES = {1: WORLD.files[0], 2: WORLD.files[1]}
 
 
@@ -478,6 +459,12 @@ def test_a_good_run_passes_its_check(tmp_path: Path) -> None:
         (0, [{}, {"line": 3}], "", QUIET, "a result of line 3, which is none"),
         (-9, [{}], "", QUIET, "ended with -9"),
         (3, [{}], "", KILLED, "ended with 3"),
+        (3, [failure("disk")], "", QUIET, "ended with 3"),
+        (0, [failure("disk")], "", FULL, "ended with 0, and 1 failed"),
+        (1, [failure("disk")], "", QUIET, "failed for disk"),
+        (3, [{}], "", FULL, "ended with 3, and 0 failed"),
+        (3, [failure("disk"), failure("disk")], "", FULL, "line 2 has 2 results"),
+        (3, [failure("internal")], "", FULL, "failed for internal"),
         (1, [{}], "", QUIET, "ended with 1, and 0 failed"),
         (0, [failure("http")], "", QUIET, "ended with 0, and 1 failed"),
         (1, [failure("internal")], "", QUIET, "failed for internal"),
@@ -495,8 +482,13 @@ def test_a_bad_run_fails_its_check(
     good = exists(tmp_path, 2)
     stdout = printed(exists(tmp_path, 1), *(good | change for change in changes))
     problems, _ = checks.check(Completed(code, stdout, stderr), launch, FILES, tmp_path, alone=True)
-    assert len(problems) == 1
-    assert says in problems[0]
+    assert any(says in problem for problem in problems)
+    assert len(problems) == (2 if (code, launch.quota) == (3, ()) else 1), problems
+
+
+def test_a_host_that_is_not_there_is_no_fault_of_gdl(tmp_path: Path) -> None:
+    results = [exists(tmp_path, 1), {**exists(tmp_path, 2), **failure("unreachable")}]
+    assert checks.check(Completed(1, printed(*results), ""), QUIET, FILES, tmp_path, alone=True)[0] == []
 
 
 def test_sigint_before_gdl_has_begun_is_no_fault_of_gdl(tmp_path: Path) -> None:

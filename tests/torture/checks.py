@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 NEVER = ("Traceback", "gdl has a bug", "Exception ignored", "Error in callback")
 """What gdl never prints."""
 KINDS = frozenset({"connection", "timeout", "body", "http", "not-media", "protocol", "checksum", "interrupted"})
-"""Errors that this server, or a signal, can be the reason of."""
+KINDS |= {"unreachable"}
+"""Errors that this server, or a signal, can be the reason of; ``unreachable`` where the first tries of a host find all
+connections closed, or a busy machine keeps it silent for ``--timeout`` twice."""
+FULL = frozenset({"disk", "interrupted"})
+"""More of them where the disk has said that it is full."""
+STOPPED = 3
+"""The exit code where it has."""
 ENDS = {
     None: {0, 1},
     signal.SIGKILL: {0, 1, -signal.SIGKILL},
@@ -40,7 +46,7 @@ def check(
     other gdl worked there.
     """
     problems = [f"printed {told!r}" for told in NEVER if told in done.stdout + _of_gdl(done.stderr, done.returncode)]
-    if done.returncode not in ENDS[launch.signal]:
+    if done.returncode not in ENDS[launch.signal] | ({STOPPED} if launch.quota else set()):
         problems.append(f"ended with {done.returncode}")
     results, broken = _results(done)
     if broken and done.returncode >= 0:
@@ -48,15 +54,17 @@ def check(
     times = Counter(result["line"] for result in results)
     problems += [f"line {line} has {count} results" for line, count in times.items() if count > 1]
     problems += [f"there is a result of line {line}, which is none" for line in times.keys() - lines.keys()]
-    if done.returncode in (0, 1):
+    if done.returncode in (0, 1, STOPPED):
         problems += [f"line {line} has no result" for line in lines.keys() - times.keys()]
         failed = sum(result["status"] == "failed" for result in results)
-        if (done.returncode == 1) != bool(failed):
+        if (done.returncode != 0) != bool(failed):
             problems.append(f"ended with {done.returncode}, and {failed} failed")
     for result in results:
         if result["line"] in lines:
             where = f"line {result['line']} ({result['url']}): "
-            problems += (where + said for said in _wrong(result, lines[result["line"]], folder, alone=alone))
+            kinds = KINDS | FULL if launch.quota else KINDS
+            found = _wrong(result, lines[result["line"]], folder, kinds, alone=alone)
+            problems += (where + said for said in found)
     return problems, Counter(map(outcome, results))
 
 
@@ -88,10 +96,10 @@ def _results(done: Completed) -> tuple[list[dict[str, Any]], str | None]:
     return results, None
 
 
-def _wrong(result: Mapping[str, Any], file: File, folder: Path, *, alone: bool) -> Iterator[str]:
+def _wrong(result: Mapping[str, Any], file: File, folder: Path, kinds: frozenset[str], *, alone: bool) -> Iterator[str]:
     if result["status"] == "failed":
         kind = result["error"]["kind"]
-        if kind not in KINDS:
+        if kind not in kinds:
             yield f"failed for {kind}: {result['error']['message']}"
         return
     if result["status"] == "skipped":

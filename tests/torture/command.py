@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import signal
@@ -11,6 +12,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from support.failing import build_failing
 
 from torture.report import Report
 from torture.rounds import Round, Settings, TortureError
@@ -49,16 +52,22 @@ def torture(settings: Settings, folder: Path, report: Report, *, seconds: float,
     The round that runs then is played to its end. Folders of rounds are removed unless they failed or ``keep``.
     """
     seed = settings.seed
+    folder.mkdir(parents=True, exist_ok=True)
+    failing = build_failing(folder) if shutil.which("cc") or os.environ.get("CI") else None
+    if failing is None:
+        print("no disk says late that it is full: there is no C compiler", flush=True)
     while report.rounds == 0 or report.seconds < seconds:
         settings = Settings(_seed_of(seed, report.rounds), settings.files, settings.jobs, settings.split)
         place = folder / f"round-{report.rounds + 1}-seed-{settings.seed}"
-        played = Round(settings, place, report)
+        played = Round(settings, place, report, failing)
         try:
             played.play()
         except TortureError as error:
             return _told(played, error)
         if not keep:
             shutil.rmtree(place)
+    if failing is not None and not keep:
+        failing.library.unlink()
     return None
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torture.world import File
 
 HONEST = "honest"
+REST = "200 with the rest"
 FAULTY = {True: 0.7, False: 0.45}
 """The share of requests that go wrong while a file's faults last, for large files and for others."""
 CHANGES = 0.2
@@ -19,6 +20,8 @@ CHANGES = 0.2
 KIB = 1 << 10
 SMALL_ENOUGH = 20 * KIB
 """Bytes of a file whose response travels in one segment on loopback, so that what is too much of it is seen."""
+ONE_RECORD = 14 * KIB
+"""The same for one record of TLS, which has 16 KiB (RFC 8446 section 5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +36,33 @@ class Behaviour:
     fits: Callable[[File], bool] = lambda _file: True
 
 
-def _ends_well(file: File) -> bool:
-    # A body that ends with its connection may always have been whole: only a checksum could tell.
-    return file.framing != "close" or file.summed
+def _cut_shows(file: File) -> bool:
+    # A body that ends with its connection may always have been whole, unless its own end is missing.
+    return file.framing != "close" or file.ends
 
 
 def _surplus_shows(file: File) -> bool:
-    return file.framing == "length" and (file.summed or max(file.sizes) < SMALL_ENOUGH)
+    if file.framing != "length" or file.summed:
+        return file.framing == "length"
+    return file.ends and max(file.sizes) < {"http": SMALL_ENOUGH, "https": ONE_RECORD, "h2": 0}[file.protocol]
+
+
+def _keeps_connection(file: File) -> bool:
+    return file.framing != "close" and file.protocol != "h2"
+
+
+def _streams(file: File) -> bool:
+    return file.protocol == "h2"
+
+
+def _cut_stream_shows(file: File) -> bool:
+    # The name that the server gives keeps no other gdl from asking: of two, neither knows which request comes next.
+    return file.protocol == "h2" and (file.ends or file.style != "server-named")
 
 
 BEHAVIOURS = (
     # Bodies that do not arrive as they should.
-    Behaviour("truncated", 20, fits=_ends_well),
+    Behaviour("truncated", 20, fits=_cut_shows),
     Behaviour("reset", 20),
     Behaviour("stall", 5),
     Behaviour("pause", 4),
@@ -56,6 +74,18 @@ BEHAVIOURS = (
     Behaviour("chunked", 4),
     Behaviour("gzip", 4),
     Behaviour("broken gzip", 2),
+    # Streams of HTTP/2, and the same over HTTP/1.1 where gdl has come to prefer that.
+    Behaviour("stream ends early", 20, fits=_cut_stream_shows),
+    Behaviour("stream reset, NO_ERROR", 20, fits=_cut_stream_shows),
+    Behaviour("stream reset", 10, fits=_streams),
+    Behaviour("stream reset, no length", 10, fits=_cut_stream_shows),
+    Behaviour("stream without a length", 10, fits=_streams),
+    Behaviour("GOAWAY", 5, fits=_streams),
+    Behaviour("GOAWAY and gone", 5, fits=_streams),
+    Behaviour("GOAWAY and gone, no length", 5, fits=_cut_stream_shows),
+    # Answers that nobody asked for.
+    Behaviour("surplus answer", 8, fits=_keeps_connection),
+    Behaviour("surplus answer, later", 3, fits=_keeps_connection),
     # No file at all.
     Behaviour("503", 2),
     Behaviour("503 retry after", 2),
@@ -66,11 +96,16 @@ BEHAVIOURS = (
     Behaviour("reset at once", 4),
     Behaviour("web page", 3),
     Behaviour("redirect", 5),
+    Behaviour("redirect elsewhere", 40, fits=lambda file: file.elsewhere),
     # Other bytes.
     Behaviour("an older version", 5, fits=lambda file: not file.summed),
     Behaviour("decoy", 5, fits=lambda file: file.summed),
     # Answers to ranges.
     Behaviour("200 to a range", 8, True),
+    Behaviour(REST, 8, True),
+    Behaviour("200 with the rest, Content-Range", 5, True),
+    Behaviour("200 with the rest, redirected", 5, True),
+    Behaviour("200 of another length", 8, True),
     Behaviour("If-Range ignored", 10, True),
     Behaviour("If-Range ignored, no validator", 8, True),
     Behaviour("206 other start", 6, True),
@@ -94,6 +129,16 @@ BEHAVIOURS = (
 )
 
 
+CUT = frozenset(
+    {
+        *("truncated", "reset", "stall", "broken chunk", "no last chunk"),
+        *("stream ends early", "stream reset, NO_ERROR", "stream reset", "stream reset, no length"),
+        *("GOAWAY and gone", "GOAWAY and gone, no length"),
+    }
+)
+"""Bodies that end too early."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What becomes of one request."""
@@ -105,13 +150,25 @@ class Decision:
     """Bytes a second; None for as fast as it goes."""
     changes: bool
     """Whether the file has changed just before, if it still can."""
+    fault: int = 0
+    """Its number among the faults of the file, counted down; below `world.MOST_FAULTS`."""
+
+    def leaves_doubt(self, file: File) -> bool:
+        """Whether what comes may be a cut body of which nothing tells but a second request.
+
+        That is to be answered well: where it is refused, the body counts. It is the next one for the file, as no gdl
+        asks for what another one is fetching.
+        """
+        return file.protocol == "h2" and not file.ends and self.behaviour in CUT
 
 
-def decide(seed: int, file: File, number: int, *, ranged: bool, faults_left: int) -> Decision:
-    """What becomes of the request ``number`` (from 0) for ``file``."""
+def decide(seed: int, file: File, number: int, *, ranged: bool, faults_left: int, rests: bool = False) -> Decision:
+    """What becomes of the request ``number`` (from 0) for ``file``; ``rests``: for a path that sends rests as files."""
     rng = Random(f"{seed}/request/{file.index}/{number}")  # noqa: S311
     fraction = rng.random()
     changes = rng.random() < CHANGES
+    if ranged and rests:
+        return Decision(REST, fraction, None, changes=False)
     if faults_left <= 0:
         return Decision(HONEST, fraction, rng.choice((None, None, 8000 * KIB)), changes=False)
     pace = rng.choice((None, None, 6000 * KIB, 3000 * KIB, 1500 * KIB, 600 * KIB)) if file.large else None
@@ -121,4 +178,4 @@ def decide(seed: int, file: File, number: int, *, ranged: bool, faults_left: int
     # A range is rare enough to be answered in a way that only ranges can be.
     weights = [one.weight * (2 if one.ranged else 1) for one in fitting]
     [chosen] = rng.choices(fitting, weights)
-    return Decision(chosen.name, fraction, pace, changes)
+    return Decision(chosen.name, fraction, pace, changes, faults_left)

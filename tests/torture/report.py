@@ -21,6 +21,8 @@ class Report:
     begun: float = field(default_factory=time.monotonic)
     rounds: int = 0
     starts: int = 0
+    quotas: int = 0
+    """Starts under a disk that tells late that it is full."""
     ends: Counter[str] = field(default_factory=Counter)
     """How gdl ended, how often."""
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -44,7 +46,7 @@ class Report:
         """Say how far the round is: ``done`` of its ``files`` are there; ``counts`` are its server's."""
         self._said = self.seconds
         honest = counts["behaviours"].get("honest", 0)
-        signals = self.ends.total() - self.ends["by itself"]
+        signals = self.ends.total() - self.ends["by itself"] - self.ends["on a full disk"]
         print(
             f"{self.seconds:5.0f} s, round {self.rounds + 1}: {done} of {files} files; {self.starts} starts,"
             f" {signals} ended by a signal; this round {counts.get('requests', 0):,} requests,"
@@ -65,8 +67,9 @@ class Report:
         share = counts["bytes"] / max(1, counts["file bytes"])
         files = f"{counts['files']:,} files of {counts['file bytes'] / 1e6:,.0f} MB"
         ranges = f"{counts['ranges']:,} with a Range, {counts['ranges without If-Range']:,} of them without If-Range"
+        starts = f"{self.starts} starts, {self.quotas} of them on a disk that says late that it is full"
         lines = [
-            f"{self.rounds} rounds, {self.starts} starts, {self.seconds:,.0f} seconds",
+            f"{self.rounds} rounds, {starts}, {self.seconds:,.0f} seconds",
             f"{files}; served {counts['bytes'] / 1e6:,.0f} MB, {share:.2f} times as much",
             f"{counts['requests']:,} requests on {counts['connections']:,} connections, {ranges}",
             *_table("how gdl ended", self.ends),

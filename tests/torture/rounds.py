@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
+from support.certs import make_authority
 from support.cli import Completed, RunningGdl
 
 from torture import checks, starts
 from torture.server import TortureServer
 from torture.watcher import Watcher
-from torture.world import World
+from torture.world import HOSTS, World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from support.failing import Failing
 
     from torture.report import Report
     from torture.starts import Launch
@@ -31,6 +34,8 @@ MOST_RUN_SECONDS = 300.0
 MOST_STOP_SECONDS = 30.0
 """After SIGINT or SIGTERM."""
 LIST = "urls.txt"
+AUTHORITY = "ca.pem"
+"""Where `make_authority` leaves the certificate that gdl is to trust."""
 
 
 class TortureError(Exception):
@@ -68,6 +73,8 @@ class Round:
     settings: Settings
     folder: Path
     report: Report
+    failing: Failing | None
+    """What makes disks fail; None where there is no compiler for it."""
     log: list[str] = field(default_factory=list)
     """The starts of this round, as sentences."""
 
@@ -78,8 +85,12 @@ class Round:
         out, logs = self.folder / "out", self.folder / "logs"
         logs.mkdir(parents=True)
         began = time.monotonic()
-        with TortureServer(settings.seed, settings.files) as server, Watcher(world, out) as watcher:
-            listed, lines = world.listed(server.port)
+        authority = make_authority(self.folder, *HOSTS)
+        with (
+            TortureServer(settings.seed, settings.files, authority.good) as server,
+            Watcher(world, out) as watcher,
+        ):
+            listed, lines = world.listed(server.ports)
             (self.folder / LIST).write_bytes(listed)
             for number in count(1):
                 launches = starts.draw(settings.seed, number, jobs=settings.jobs, split=settings.split)
@@ -122,8 +133,8 @@ class Round:
         now, launch = time.monotonic(), run.launch
         if run.running is None:
             if now >= run.begins:
-                args = (*launch.options, "-o", "out", LIST)
-                run.running = stack.enter_context(RunningGdl(args, cwd=self.folder))
+                args = (*launch.options, "--cacert", str(self.folder / AUTHORITY), "-o", "out", LIST)
+                run.running = stack.enter_context(RunningGdl(args, cwd=self.folder, env=self._disk(launch)))
                 run.begins = time.monotonic()
             return
         if run.done is not None:
@@ -134,6 +145,7 @@ class Round:
             run.late = run.late or _still_there(process.pid)
             signals = {-signal: signal.name for signal in checks.ENDS if signal}
             ended = launch.signal.name if run.signalled and launch.signal else "by itself"
+            ended = "on a full disk" if process.returncode == checks.STOPPED else ended
             self.report.ends[signals.get(process.returncode, ended)] += 1
         elif launch.signal and run.signalled is None and now >= run.begins + launch.after:
             run.running.send_signal(launch.signal)
@@ -141,6 +153,13 @@ class Round:
         elif now > (run.begins + MOST_RUN_SECONDS if run.signalled is None else run.signalled + MOST_STOP_SECONDS):
             run.late = f"still ran after {now - run.begins:.0f} s"
             process.kill()
+
+    def _disk(self, launch: Launch) -> dict[str, str] | None:
+        """The environment in which closing files fails as it is to; None where it does not."""
+        if not launch.quota or self.failing is None:
+            return None
+        self.report.quotas += 1
+        return self.failing.environment(*launch.quota, within=self.folder / "out")
 
     def _look(
         self, number: int, runs: list[_Process], lines: Mapping[int, File], watcher: Watcher, errors: list[str]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from dataclasses import dataclass
 from random import Random
+
+from support.failing import Fault
 
 CALM = 12
 """The first start that may run to its end: before, there is too much to do that had better be interrupted."""
 PATIENCE = 60
 """Starts after which gdl is not killed any more, so that the round ends."""
+
+
+QUOTAS = 0.12
+"""The share of gdl for which closing files fails now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +30,14 @@ class Launch:
     """What ends it, None where it may run to its end."""
     after: float
     """Seconds from its beginning to the signal."""
+    quota: tuple[Fault, ...] = ()
+    """What its disk says when files are closed, which is when network disks tell of a quota or a lack of room."""
 
     def __str__(self) -> str:
         ended = f", {self.signal.name} after {self.after:.2f} s" if self.signal else ""
         begun = f"{self.begins:.2f} s later: " if self.begins else ""
-        return f"{begun}gdl {' '.join(self.options)}{ended}"
+        full = f", on a disk with {' '.join(map(str, self.quota))}" if self.quota else ""
+        return f"{begun}gdl {' '.join(self.options)}{ended}{full}"
 
 
 def draw(seed: int, number: int, *, jobs: int, split: int) -> tuple[Launch, ...]:
@@ -52,4 +62,16 @@ def _launch(rng: Random, other: int, number: int, jobs: int, split: int) -> Laun
     [ended] = rng.choices((signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None), weights)
     after = rng.uniform(0.2, 3) if rng.random() < 0.92 else rng.uniform(3, 8)
     begins = rng.uniform(0, 1.5) if other else 0.0
-    return Launch(tuple(options), begins, ended if number <= PATIENCE else None, after)
+    calm = number > PATIENCE
+    quota = _quota(rng) if rng.random() < QUOTAS and not calm else ()
+    return Launch(tuple(options), begins, None if calm else ended, after, quota)
+
+
+def _quota(rng: Random) -> tuple[Fault, ...]:
+    """Failures of closing: of a few files, of all from one on, or of one kind of them."""
+    code = rng.choice((errno.EDQUOT, errno.ENOSPC))
+    # Parts of large files, files without a name, those under their final names, and all that there are.
+    path = rng.choice((".part$", "(deleted)$", ".part.json$", "", ""))
+    if rng.random() < 0.5:
+        return (Fault("close", code, path, f"{rng.randrange(1, 15)}+"),)
+    return tuple(Fault("close", code, path, str(number)) for number in sorted(rng.sample(range(1, 25), 4)))

@@ -11,34 +11,33 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
 
-from support import samples
+from support.sized import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Framing = Literal["length", "chunked", "close"]
 Validators = Literal["both", "etag", "date", "weak", "weak and date", "young", "none"]
 Style = Literal["plain", "named", "json", "fragment", "aria2", "server-named"]
-Where = Literal["", "alias/", "mirror/", "mirror-alias/"]
-"""Which of a file's paths was asked for; aliases are only ever redirected to."""
+Protocol = Literal["http", "https", "h2"]
+"""What a file is served over: HTTP/1.1, the same over TLS, or HTTP/2 for clients that take it."""
+Where = Literal["", "alias/", "rest/", "mirror/", "mirror-alias/", "mirror-rest/"]
+"""Which of a file's paths was asked for; aliases and rests are only ever redirected to."""
 
-MAGIC = {
-    "jpg": (samples.jpeg()[:20], "image/jpeg"),
-    "png": (samples.png()[:33], "image/png"),
-    "gif": (samples.gif()[:13], "image/gif"),
-    "mp4": (samples.mp4()[:40], "video/mp4"),
-    "wav": (samples.wav()[:44], "audio/wav"),
-}
-"""The first bytes of each kind of file, and its media type."""
 HOSTS = tuple(f"{letter}.localhost" for letter in "abcdefgh")
 """Names of the one server (RFC 6761 section 6.3): a host that asks to be left alone does not hold up the others."""
 ELSEWHERE = 1000
 """Added to a version's number: that of a mirror whose bytes are others."""
+MOST_FAULTS = 16
 DECOY = -1
 """The version of a file with a checksum that is not the file's: what a server sends that lies about all it can."""
+STRAY = -2
+"""The version of what is sent as an answer that nobody asked for."""
+STRAY_BYTES = 3000
 _KIB, _MIB = 1 << 10, 1 << 20
 _SUMMED: tuple[Style, ...] = ("json", "fragment", "aria2")
 _UNSUMMED: tuple[Style, ...] = ("plain", "json", "named", "server-named")
+_LISTED: tuple[Where, Where] = ("", "mirror/")
 _EPOCH = datetime(2021, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
@@ -62,13 +61,24 @@ class File:
     """Whether the list has its checksum; it then has one version."""
     mirrored: bool
     style: Style
+    protocol: Protocol
     faults: int
-    """How many requests for it may go wrong; after them it is served honestly and stays the same."""
+    """How many requests for it may go wrong, fewer than `MOST_FAULTS`; after them it is served honestly and stays."""
 
     @property
     def large(self) -> bool:
         """Whether it is worth to be resumed or split."""
         return max(self.sizes) >= _MIB
+
+    @property
+    def ends(self) -> bool:
+        """Whether its bytes show that they were cut: by its format's own end, or by the list's checksum."""
+        return self.summed or KINDS[self.kind].ends
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its mirror has other bytes under the same validators, which is right for another resource."""
+        return self.mirrored and not self.summed
 
     @property
     def leaf(self) -> str:
@@ -93,9 +103,8 @@ class View:
 
 @lru_cache(maxsize=48)
 def content(seed: int, index: int, version: int, kind: str, size: int) -> bytes:
-    """The bytes of one version, different from all others at every place but the first few."""
-    magic = MAGIC[kind][0]
-    return magic + hashlib.shake_256(f"{seed}/{index}/{version}".encode()).digest(size - len(magic))
+    """The bytes of one version, true to its format, and different from all others wherever that lets them."""
+    return KINDS[kind].make(hashlib.shake_256(f"{seed}/{index}/{version}".encode()).digest(size))
 
 
 class World:
@@ -120,12 +129,16 @@ class World:
     def versions(self, file: File) -> list[int]:
         """All versions that are right."""
         own = list(range(len(file.sizes)))
-        return own + [ELSEWHERE + version for version in own] if file.mirrored and not file.summed else own
+        return own + [ELSEWHERE + version for version in own] if file.elsewhere else own
 
     def content(self, file: File, version: int) -> bytes:
         """The bytes of a version."""
         size = file.sizes[version % ELSEWHERE % len(file.sizes)]
         return content(self.seed, file.index, version, file.kind, size)
+
+    def stray(self, file: File) -> bytes:
+        """Another file than ``file``, of the same kind; nobody asks for it."""
+        return content(self.seed, file.index, STRAY, file.kind, STRAY_BYTES)
 
     def identify(self, file: File, data: bytes) -> int | None:
         """The version these bytes are, None where they are none as a whole."""
@@ -139,11 +152,12 @@ class World:
         """A version with its validators, as the path ``where`` shows it.
 
         A validator that is none, because it is weak or young, is the same for all versions: who takes it for one
-        mixes them. A mirror of other bytes uses the same tags for them, as only one URL's tags can be compared.
+        mixes them. A mirror of other bytes uses the same tags for them: tags tell versions of one resource apart, not
+        resources (RFC 9110 section 8.8.3).
         """
         mirror = where.startswith("mirror")
         number = max(0, version)
-        shown = version + ELSEWHERE if mirror and not file.summed else version
+        shown = version + ELSEWHERE if mirror and file.elsewhere else version
         tag = f'"m{file.index}-{number}"' if mirror and file.summed else f'"{file.index}-{number}"'
         etag = {"both": tag, "etag": tag}.get(file.validators)
         if file.validators in ("weak", "weak and date"):
@@ -155,21 +169,23 @@ class World:
             modified, date = http_date(_EPOCH), http_date(_EPOCH + timedelta(seconds=9))
         return View(self.content(file, shown), etag, modified, date)
 
-    def listed(self, port: int) -> tuple[bytes, dict[int, File]]:
-        """The list, and which file each line that is an item asks for."""
+    def listed(self, ports: Mapping[Protocol, int]) -> tuple[bytes, dict[int, File]]:
+        """The list, and which file each line that is an item asks for; ``ports`` has the server's for each protocol."""
         order = list(self.files)
         Random(f"{self.seed}/order").shuffle(order)  # noqa: S311
         lines: list[str] = []
         places: dict[int, File] = {}
         for file in order:
             places[len(lines) + 1] = file
-            lines += self._entry(file, port)
+            lines += self._entry(file, ports)
         return "".join(f"{line}\n" for line in lines).encode(), places
 
-    def _entry(self, file: File, port: int) -> Iterator[str]:
-        host, other = (HOSTS[(file.index + step) % len(HOSTS)] for step in (0, 3))
-        url = f"http://{host}:{port}{file.path()}"
-        mirror = f"http://{other}:{port}{file.path('mirror/')}"
+    def _entry(self, file: File, ports: Mapping[Protocol, int]) -> Iterator[str]:
+        hosts = (HOSTS[(file.index + step) % len(HOSTS)] for step in (0, 3))
+        scheme, port = "http" if file.protocol == "http" else "https", ports[file.protocol]
+        url, mirror = (
+            f"{scheme}://{host}:{port}{file.path(where)}" for host, where in zip(hosts, _LISTED, strict=True)
+        )
         digest = self.checksum(file) if file.summed else None
         if file.style == "json":
             found: dict[str, object] = {"url": [url, mirror] if file.mirrored else url, "name": file.name}
@@ -191,7 +207,7 @@ def http_date(moment: datetime) -> str:
 
 
 def _draw(rng: Random, index: int, large: float) -> File:
-    kind = rng.choice(sorted(MAGIC))
+    kind = rng.choice(sorted(KINDS))
     size = rng.randrange(2 * _KIB, 60 * _KIB) if rng.random() < 0.8 else rng.randrange(200 * _KIB, _MIB)
     if rng.random() < large:
         size = int(rng.triangular(1.2 * _MIB, 6 * _MIB, 5 * _MIB))
@@ -205,6 +221,7 @@ def _draw(rng: Random, index: int, large: float) -> File:
     [framing] = rng.choices(get_args(Framing), (86, 8, 6))
     [validators] = rng.choices(get_args(Validators), (36, 20, 14, 6, 8, 6, 10))
     folder = rng.choice(("", "", "sub/", "sub/more/")) if style in ("json", "named") else ""
+    [protocol] = rng.choices(get_args(Protocol), (60, 15, 25))
     ranges = framing == "length" and rng.random() < 0.95
     return File(
         index=index,
@@ -218,5 +235,6 @@ def _draw(rng: Random, index: int, large: float) -> File:
         summed=summed,
         mirrored=mirrored,
         style=style,
+        protocol=protocol,
         faults=rng.randrange(4, 15) if size >= _MIB else rng.randrange(1, 5),
     )
