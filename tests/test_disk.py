@@ -608,6 +608,59 @@ def test_a_part_that_the_disk_does_not_keep_is_not_left(
     assert names(tmp_path / "out") == set()
 
 
+WRITES = """
+import errno, os, sys
+def close(fd):
+    try:
+        os.close(fd)
+    except OSError as error:
+        print(errno.errorcode[error.errno], end=" ")
+fd = os.open("a", os.O_WRONLY | os.O_CREAT)
+os.write(fd, b"x" * 1000)
+if "well before" in sys.argv:
+    close(os.dup(fd))
+if "more behind it" in sys.argv:
+    os.write(fd, b"x" * 1000)
+close(fd)
+print(os.path.getsize("a"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "number", "said"),
+    [
+        ((), "1", "EDQUOT 500"),
+        ((), "2", "1000"),
+        (("well before",), "2", "EDQUOT 1000"),
+        (("well before",), "1", "EDQUOT 500"),
+        (("well before",), "1+", "EDQUOT EDQUOT 500"),
+        (("well before", "more behind it"), "2", "EDQUOT 1000"),
+    ],
+)
+def test_a_disk_that_fails_late_loses_what_it_had_not_been_asked_to_keep(
+    failing: Failing, tmp_path: Path, steps: tuple[str, ...], number: str, said: str
+) -> None:
+    env = failing.environment(Fault("close", errno.EDQUOT, when=number), within=tmp_path, loses=True)
+    command = [sys.executable, "-c", WRITES, *steps]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == said
+
+
+@pytest.mark.parametrize("more", [(), ("--fsync",), ("--checksum-algorithm", "sha256")], ids=" ".join)
+def test_nothing_that_a_disk_lost_late_is_under_a_final_name(
+    failing: Failing, gdl: RunGdl, faults: f.FaultServer, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    urls = [faults.route(f"/{name}", served(body)) for name, body in BODIES.items()]
+    ends = []
+    for number in range(1, 16):
+        env = failing.environment(Fault("close", errno.EDQUOT, when=f"{number}+"), within=tmp_path / "out", loses=True)
+        ends.append(gdl("--json", "-o", "out", *more, *urls, env=env).returncode)
+        assert wrong(tmp_path / "out") == set()
+    assert ends[0] == 3
+    assert ends[-1] == 0, "there are no more files to close than that"
+    assert (gdl("-o", "out", *urls).returncode, names(tmp_path / "out")) == (0, ALL)
+
+
 @pytest.mark.parametrize("option", ["--failed", "--log-file"])
 def test_a_record_on_a_disk_that_says_so_late_is_told_of(
     failing: Failing, gdl: RunGdl, faults: f.FaultServer, tmp_path: Path, option: str

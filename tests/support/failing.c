@@ -5,6 +5,8 @@
  * FAILING_LOG     a file that gets a line for each call: start, end, call, errno, path, other path, tabs between.
  * FAILING_STAT    "links:N": plain files have N links; "numbers": they have another inode number each time.
  *
+ * FAILING_LOSES   set: a close that fails loses half of a file that was written to since one worked.
+ *
  * FAILING_NAME_MAX  bytes that a name may have there; a longer one cannot be made or found.
  *
  * A descriptor's path is where /proc/self/fd leads; start and end count calls, so that an order can be proved.
@@ -53,6 +55,7 @@ static const char *within = "";
 static int log_fd = -1;
 static const char *stats;
 static long name_max;
+static bool loses;
 static atomic_long clock_ticks;
 
 #define REAL(function)                                                       \
@@ -89,6 +92,7 @@ __attribute__((constructor)) static void set_up(void)
     if (getenv("FAILING_WITHIN") != NULL)
         within = getenv("FAILING_WITHIN");
     stats = getenv("FAILING_STAT");
+    loses = getenv("FAILING_LOSES") != NULL;
     if (getenv("FAILING_NAME_MAX") != NULL)
         name_max = atol(getenv("FAILING_NAME_MAX"));
     if (given != NULL && *given != '\0') {
@@ -222,12 +226,34 @@ static enum action at_path(
     return action;
 }
 
+/* Files that were written to since a descriptor of theirs was closed well, by inode. Where two share a place, the first
+ * of them loses nothing. */
+enum { PLACES = 4096 };
+static atomic_ulong written[PLACES];
+
+static void keep_or_lose(int fd, bool writes, bool fails)
+{
+    struct stat found;
+    if (!loses || syscall(SYS_fstat, fd, &found) != 0)
+        return;
+    atomic_ulong *place = &written[found.st_ino % PLACES];
+    if (writes) {
+        atomic_store(place, found.st_ino);
+    } else if (atomic_load(place) == found.st_ino) {
+        atomic_store(place, 0);
+        if (fails)
+            (void)!syscall(SYS_ftruncate, fd, found.st_size / 2);
+    }
+}
+
 static enum action at_fd(struct call *call, const char *name, int fd, long size)
 {
     int before = errno;
     call->name = name;
     call->other[0] = '\0';
     path_of_fd(fd, call->path);
+    if (size > 0)
+        keep_or_lose(fd, true, false);
     errno = before;
     return decide(call, size);
 }
@@ -440,8 +466,12 @@ int close(int fd)
     errno = before;
     if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
         return real(fd);
-    if (at_fd(&call, "close", fd, 0) == FAIL) {
-        int error = errno;
+    bool fails = at_fd(&call, "close", fd, 0) == FAIL;
+    int error = errno;
+    if (call.seen)
+        keep_or_lose(fd, false, fails);
+    errno = error;
+    if (fails) {
         real(fd);
         errno = error;
         return (int)ended(&call, -1);

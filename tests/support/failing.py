@@ -80,11 +80,13 @@ class Failing:
         log: Path | None = None,
         stat: str | None = None,
         name_max: int | None = None,
+        loses: bool = False,
     ) -> dict[str, str]:
         """Variables for a child whose calls fail so, and are logged; only those on paths that hold ``within``.
 
         ``stat``: what plain files there are said to be, ``links:0`` for one, or ``numbers`` for another inode number
-        each time. ``name_max``: how many bytes names there may have.
+        each time. ``name_max``: how many bytes names there may have. ``loses``: a close that fails loses half of a
+        file that was written to since it was last closed well, as where a quota is told late.
         """
         for fault in faults:
             if not (fault.calls == "*" or set(fault.calls.split(",")) <= KINDS) or str(fault).count(":") != 3:
@@ -98,6 +100,8 @@ class Failing:
             variables["FAILING_STAT"] = stat
         if name_max is not None:
             variables["FAILING_NAME_MAX"] = str(name_max)
+        if loses:
+            variables["FAILING_LOSES"] = "1"
         return variables if log is None else {**variables, "FAILING_LOG": str(log)}
 
 

@@ -159,7 +159,7 @@ class Round:
         if not launch.quota or self.failing is None:
             return None
         self.report.quotas += 1
-        return self.failing.environment(*launch.quota, within=self.folder / "out")
+        return self.failing.environment(*launch.quota, within=self.folder / "out", loses=True)
 
     def _look(
         self, number: int, runs: list[_Process], lines: Mapping[int, File], watcher: Watcher, errors: list[str]
