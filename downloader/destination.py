@@ -45,7 +45,10 @@ class Destination:
     They raise `errors.NameRefused`, `errors.FileLost` and `errors.StopRun` as `files.translate` says.
     """
 
-    __slots__ = ("_context", "_item", "_kept", "_locked", "_looked", "_name", "_running", "_said", "_working", "part")
+    __slots__ = (
+        *("_aside", "_context", "_item", "_kept", "_locked", "_looked", "_name", "_running", "_said", "_working"),
+        "part",
+    )
 
     def __init__(self, context: Context, name: Name, running: Running) -> None:
         self.part: Part | None = None
@@ -54,6 +57,7 @@ class Destination:
         self._item = name.item
         self._name = name
         self._running = running
+        self._aside = False  # whether another body of the file is put aside
         self._looked: str | None = None
         self._locked: str | None = None
         self._working: str | None = None
@@ -145,6 +149,8 @@ class Destination:
     def plan(self, url: str) -> Plan | None:
         """Open the part that an earlier try left, if there is one, and return how ``url`` can continue it."""
         name, context = self._kept or self._name.given or self._name.wanted, self._context
+        if self._aside:  # what lies there is that
+            return None
         if self.part is None and name is not None and name != self._looked and not context.options.dry_run:
             self._looked = name
             if not context.listing.has_state(name):
@@ -179,7 +185,8 @@ class Destination:
         """
         context = self._context
         part = self.part
-        if part is None and total is not None and total < RESUME_FROM and context.options.existing != "overwrite":
+        continued = not self._aside and (total is None or total >= RESUME_FROM)
+        if part is None and not continued and context.options.existing != "overwrite":
             part = open_nameless(context.folders, self.name or "")
         if part is None:
             part = self._open_part()
@@ -245,15 +252,17 @@ class Destination:
         self.close_part()
 
     def put_aside(self) -> PartAside:
-        """Keep the part as it is, if there is one, while another body of the same file comes: under another name."""
+        """Keep the part, if there is one, while another body of the file comes: without a name, or under another."""
         aside = PartAside(self.part, self._working, self._kept)
         self.part = self._working = self._kept = self._looked = None
+        self._aside = True
         return aside
 
     def take_back(self, aside: PartAside) -> None:
         """Go on with what was put aside, and remove the part that was written since."""
         self.discard_part()
         self.part, self._working, self._kept = aside
+        self._aside = False
 
     def drop(self, aside: PartAside) -> None:
         """Remove what was put aside."""
@@ -263,6 +272,7 @@ class Destination:
             self.discard_part()
         finally:
             self.part, self._working, self._kept = since
+            self._aside = False
 
     def abandon(self) -> None:
         """Let go of everything."""
@@ -317,13 +327,21 @@ class Destination:
         done = part.publish(name, replace=replace, fsync=options.fsync)
         if done is None:
             refused = True
-            whole = part.read(0, 2 * RESUME_FROM)
-            part.release()
-            self.part = None
-            done = self._write_down([whole]).publish(name, fsync=options.fsync)
+            done = self._copied(part).publish(name, fsync=options.fsync)
         if refused and done:
             context.folders.learn_no_nameless(name)
         return bool(done)
+
+    def _copied(self, nameless: Part) -> Part:
+        """Return a part with what is in one that cannot get a name."""
+        try:
+            part, at = self._write_down([]), 0
+            while chunk := nameless.read(at, RESUME_FROM):
+                at += part.write([chunk], at)
+                files.breathe()
+        finally:
+            nameless.release()
+        return part
 
     def _write_down(self, chunks: list[bytes]) -> Part:
         self.part = part = self._open_part()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import faults as f
 from support import samples
 from support.answers import chunk
+from support.cli import start_gdl
+from support.failing import Failing, Fault
+from support.processes import wait_until
 from support.whole_files import WHOLE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.certs import Authority
     from support.cli import RunGdl
 
@@ -189,6 +194,20 @@ def test_a_length_that_is_too_small_is_a_failure_that_says_so(
     assert saved(tmp_path) == {}
 
 
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_surplus_is_seen_on_a_connection_that_has_brought_chunks(
+    faults: f.FaultServer, run: RunGdl, tmp_path: Path, picture: bytes, *, keep_alive: bool
+) -> None:
+    """How many bytes the framing of the chunks took is not known."""
+    whole = samples.picture(7, 9000)
+    first = faults.route("/a.jpg", f.chunked(whole))
+    second = faults.route("/b.jpg", f.overlong(picture, len(picture) // 2, keep_alive=keep_alive))
+    done = run("--retries", "0", "--per-host", "1", first, second)
+    assert [result["status"] for result in done.results] == ["saved", "failed"]
+    assert len({request.connection for request in faults.requests[:2]}) == 1
+    assert saved(tmp_path / "out") == {"a.jpg": whole}
+
+
 def test_surplus_behind_a_whole_body_does_no_harm(
     faults: f.FaultServer, tls_faults: f.FaultServer, run: RunGdl, tmp_path: Path, picture: bytes
 ) -> None:
@@ -316,6 +335,48 @@ def test_a_part_of_the_second_body_does_not_touch_the_first(
     done = run("--retries", "0", "-j", "1", url, resumable)
     assert [result["status"] for result in done.results] == ["saved", "saved"]
     assert saved(tmp_path) == {"a.mp3": sound, "b.mp3": sound}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("came", [0, 2 * MIB])
+def test_a_signal_between_two_bodies_leaves_nothing_that_the_next_run_does_not_take(
+    http2_faults: f.FaultServer, run: RunGdl, ca: Authority, tmp_path: Path, number: signal.Signals, came: int
+) -> None:
+    body = samples.mp3(SIZES["large"] // 417)
+    held = f.head(200, content_length=len(body), content_type="audio/mpeg", etag='"v1"', accept_ranges="bytes")
+    url = http2_faults.route(
+        "/a.mp3", f.chunked(body, "audio/mpeg"), f.script(held + body[:came], f.hold), f.ok(body, "audio/mpeg")
+    )
+    with start_gdl("--cacert", ca.file, "-o", "out", url, cwd=tmp_path) as running:
+        http2_faults.wait_for_requests(2)
+        part = tmp_path / "out/a.mp3.part"
+        wait_until(lambda: part.exists() and part.stat().st_size == len(body), "the first body")
+        wait_until(lambda: not came or written(running.process.pid) >= came // 2, "some of the second")
+        running.send_signal(number)
+        assert running.wait().returncode == (143 if number == signal.SIGTERM else -number)
+    assert saved(tmp_path / "out").keys() <= {"a.mp3.part", "a.mp3.part.json", ".gdl.lock"}
+    assert outcome(run(url)) == SAVED
+    assert saved(tmp_path / "out") == {"a.mp3": body}
+
+
+def written(process: int) -> int:
+    """Bytes in files without a name that a process has open."""
+    sizes = [0]
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(OSError):
+            if str(descriptor.readlink()).endswith("(deleted)"):
+                sizes.append(descriptor.stat().st_size)
+    return max(sizes)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_a_second_body_whose_file_gets_no_name_is_saved_under_another(
+    http2_faults: f.FaultServer, run: RunGdl, failing: Failing, tmp_path: Path, sound: bytes, code: int
+) -> None:
+    url = http2_faults.route("/a.mp3", f.chunked(sound, "audio/mpeg"), f.ok(sound, "audio/mpeg"))
+    env = failing.environment(Fault("link", code), within=tmp_path / "out")
+    assert outcome(run("--retries", "0", url, env=env)) == SAVED
+    assert saved(tmp_path / "out") == {"a.mp3": sound}
 
 
 def test_a_checksum_settles_what_framing_cannot(

@@ -112,6 +112,8 @@ class Connection:
             self._asked_at = time.perf_counter()
             if self._secure:
                 self._read = _read_by_now(self.fd)
+        if self._read is None:  # behind chunks
+            self._read = _read_by_now(self.fd)
         return None
 
     def _refusal(self) -> OutOfStep | None:
