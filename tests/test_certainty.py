@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from h2.errors import ErrorCodes
 from support import faults as f
 from support import samples
 from support.answers import chunk
 from support.cli import start_gdl
 from support.failing import Failing, Fault
+from support.http2 import Stream
 from support.processes import wait_until
 from support.whole_files import WHOLE
 
@@ -293,6 +295,28 @@ def test_a_host_that_speaks_http2_alone_and_cuts_its_streams_costs_no_other_file
     assert {result["url"]: result["status"] for result in done.results} == {first: "failed", second: "saved"}
     assert "own end is missing" in done.by_url[first]["error"]["message"]
     assert saved(tmp_path / "out") == {"b.jpg": good}, "what it does to one file costs no other"
+
+
+@pytest.mark.parametrize("second", [f.status(404), f.ok(samples.picture(2, 5000)), f.close], ids=["", "other", "none"])
+def test_a_response_that_supersedes_another_within_its_body_is_not_its_end(
+    http2_faults: f.FaultServer, run: RunGdl, tmp_path: Path, picture: bytes, sound: bytes, second: f.Response
+) -> None:
+    """As libcurl asks again by itself."""
+    for name, body, kind in (("a.jpg", picture, "image/jpeg"), ("b.mp3", sound, "audio/mpeg")):
+        cut = streamed(body[: len(body) // 2], f.pause(0.05), required, media_type=kind)
+        url = http2_faults.route(f"/{name}", cut, second)
+        assert outcome(run("--retries", "0", url))[:3] == (1, "failed", "connection")
+        assert saved(tmp_path / "out") == {}
+        http2_faults.route(f"/{name}", cut, second, f.ok(body, kind))
+        assert outcome(run("--retries", "1", url)) == (0, "saved", None, 2)
+        assert saved(tmp_path / "out") == {name: body}
+        (tmp_path / "out" / name).unlink()
+
+
+def required(connection: f.Connection, _request: f.Request) -> None:
+    """Reset the stream as one that is to be asked for over HTTP/1.1."""
+    assert isinstance(connection, Stream)
+    connection.reset(ErrorCodes.HTTP_1_1_REQUIRED)
 
 
 def test_a_format_without_an_end_is_asked_for_over_http1_too(

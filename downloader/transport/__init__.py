@@ -26,7 +26,7 @@ from downloader import errors
 from downloader.descriptors import share_out
 from downloader.framing import framing
 from downloader.transport.connections import Connections, OutOfStep
-from downloader.transport.exchange import LOOKS, USEFUL, Exchange
+from downloader.transport.exchange import LOOKS, USEFUL, Exchange, Superseded
 from downloader.transport.gate import Gate
 from downloader.transport.handles import Handles, buffer_size
 from downloader.transport.origins import Origins
@@ -164,6 +164,9 @@ class Transport:
                 self._watch.start(self._on_watch)
             self._multi.add_handle(easy)
             code, message = exchange.waiter.get()
+            if exchange.begun is not None and exchange.is_superseded():
+                origin.http1 = True
+                raise Superseded
             if code or exchange.failure is not None:
                 exchange.tell_head(broken=code != 0)
                 raise exchange.failure or _error(code, message, easy, gate)

@@ -25,6 +25,13 @@ LOOKS = 16
 """How often in ``--timeout`` a running exchange is looked at for progress."""
 
 
+class Superseded(ConnectError):
+    """The server broke the response off within its body, to be asked again over HTTP/1.1."""
+
+    def __init__(self) -> None:
+        super().__init__("the stream was reset within the body: the server asks for HTTP/1.1")
+
+
 class Receiver(Protocol):
     """What takes a response as it comes. Both methods run inside libcurl on the hub: no switching."""
 
@@ -64,6 +71,7 @@ class Exchange:
             "_secure",
             "_sought",
             "_stage",
+            "_told",
             "_wanted",
         ),
         *(
@@ -114,6 +122,7 @@ class Exchange:
         self._chunks = 0
         self._last = sys.maxsize  # bytes of body behind which the connection is looked at before libcurl closes it
         self._sought = 0
+        self._told = 0  # header lines when the response began
         self._stage = _ASKING
         self._mark = 0
         self._quiet = 0
@@ -128,6 +137,8 @@ class Exchange:
                 if self._connection is not None and self._connection.tells:
                     self._check_order(self._connection)
                 self._begin(self.lines)
+            elif self.is_superseded():
+                raise Superseded
             self.write(chunk)
             if self.received >= self._last:
                 self._look_behind()
@@ -152,6 +163,15 @@ class Exchange:
                 self._begin(lines)
             except BaseException as error:  # noqa: BLE001 raised again by perform()
                 self.failure = error
+
+    def is_superseded(self) -> bool:
+        """Tell whether another response has begun behind this one.
+
+        libcurl asks again by itself where a stream is reset with HTTP_1_1_REQUIRED (RFC 9113 section 7), even within
+        a body. What else follows a body are trailers.
+        """
+        behind = self.lines[self._told :] if self.begun is not None and len(self.lines) > self._told else ()
+        return any(line.startswith(b"HTTP/") for line in behind)
 
     @property
     def settled(self) -> bool:
@@ -278,6 +298,7 @@ class Exchange:
 
     def _begin(self, lines: list[bytes]) -> Head:
         self.begun = head = Head.parse(lines)
+        self._told = len(self.lines)
         # A connection that is to be closed is gone when the response is complete, with what libcurl has read of it.
         said = head.fields.get("connection")
         if (said is not None or head.version == "1.0") and said != "keep-alive" and head.closes_connection:

@@ -10,6 +10,8 @@ other files, and come before the next request on their connection leaves: later 
 from __future__ import annotations
 
 import gzip
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from support.answers import head
@@ -17,6 +19,7 @@ from support.samples import page
 from support.sized import KINDS
 
 from torture.exchange import Exchange, Manner
+from torture.world import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +30,10 @@ if TYPE_CHECKING:
 
 STALL_SECONDS = 3.5
 """Longer than gdl's ``--timeout``."""
-LATER = 0.3
-"""Seconds from a refusal to the answer that nobody asked for: less than its Retry-After."""
+HELD = 0.5
+"""Seconds for which a host is to be left alone that sends an answer nobody asked for."""
+LATER = 0.2
+"""Seconds from its refusal to that answer."""
 BOUNDARY = "torture-boundary"
 
 
@@ -94,8 +99,13 @@ def _redirect(own: Where, mirrors: Where) -> Callable[[Exchange], None]:
 
 
 def _stray_later(exchange: Exchange) -> None:
-    """A refusal, and an answer that nobody asked for while the host is left alone (RFC 9110 section 10.2.3)."""
-    _status(503, retry_after=1)(exchange)
+    """A refusal, and an answer that nobody asked for while the host is left alone (RFC 9110 section 10.2.3).
+
+    That is for half a second, which only a date can say: libcurl looks at idle connections once in a second.
+    """
+    exchange.connection.pause(1 - (time.time() + HELD) % 1)
+    until = datetime.fromtimestamp(round(time.time() + HELD), UTC)
+    _status(503, retry_after=http_date(until))(exchange)
     exchange.connection.pause(LATER)
     if exchange.is_idle():
         exchange.connection.send(exchange.stray("length"))

@@ -18,6 +18,9 @@ PATIENCE = 60
 QUOTAS = 0.12
 """The share of gdl for which closing files fails now and then."""
 
+GRACE = 2.0
+"""Seconds that those are given more, to close some files before they are killed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -64,6 +67,7 @@ def _launch(rng: Random, other: int, number: int, jobs: int, split: int) -> Laun
     begins = rng.uniform(0, 1.5) if other else 0.0
     calm = number > PATIENCE
     quota = _quota(rng) if rng.random() < QUOTAS and not calm else ()
+    after += GRACE if quota else 0.0
     return Launch(tuple(options), begins, None if calm else ended, after, quota)
 
 
@@ -73,5 +77,5 @@ def _quota(rng: Random) -> tuple[Fault, ...]:
     # Parts of large files, files without a name, those under their final names, and all that there are.
     path = rng.choice((".part$", "(deleted)$", ".part.json$", "", ""))
     if rng.random() < 0.5:
-        return (Fault("close", code, path, f"{rng.randrange(1, 15)}+"),)
-    return tuple(Fault("close", code, path, str(number)) for number in sorted(rng.sample(range(1, 25), 4)))
+        return (Fault("close", code, path, f"{rng.randrange(1, 10)}+"),)
+    return tuple(Fault("close", code, path, str(number)) for number in sorted(rng.sample(range(1, 15), 4)))
