@@ -85,7 +85,7 @@ BEHAVIOURS = (
     Behaviour("GOAWAY and gone, no length", 5, fits=_cut_stream_shows),
     # Answers that nobody asked for.
     Behaviour("surplus answer", 8, fits=_keeps_connection),
-    Behaviour("surplus answer, later", 3, fits=_keeps_connection),
+    Behaviour("surplus answer, later", 8, fits=_keeps_connection),
     # No file at all.
     Behaviour("503", 2),
     Behaviour("503 retry after", 2),
