@@ -164,7 +164,7 @@ class Transport:
                 self._watch.start(self._on_watch)
             self._multi.add_handle(easy)
             code, message = exchange.waiter.get()
-            if exchange.begun is not None and exchange.is_superseded():
+            if exchange.is_superseded():
                 origin.http1 = True
                 raise Superseded
             if code or exchange.failure is not None:

@@ -137,7 +137,7 @@ class Exchange:
                 if self._connection is not None and self._connection.tells:
                     self._check_order(self._connection)
                 self._begin(self.lines)
-            elif self.is_superseded():
+            elif len(self.lines) > self._told and self.is_superseded():
                 raise Superseded
             self.write(chunk)
             if self.received >= self._last:
@@ -170,8 +170,9 @@ class Exchange:
         libcurl asks again by itself where a stream is reset with HTTP_1_1_REQUIRED (RFC 9113 section 7), even within
         a body. What else follows a body are trailers.
         """
-        behind = self.lines[self._told :] if self.begun is not None and len(self.lines) > self._told else ()
-        return any(line.startswith(b"HTTP/") for line in behind)
+        if self.begun is None or len(self.lines) == self._told:
+            return False
+        return any(line.startswith(b"HTTP/") for line in self.lines[self._told :])
 
     @property
     def settled(self) -> bool:
