@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from contextlib import suppress
@@ -113,13 +114,21 @@ class _Split(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is neither a number nor auto", param, ctx)
 
 
+def _utf8(argument: str) -> str:
+    """Return an argument as UTF-8, as names are on the disk, where its bytes are that; else as the locale has it."""
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeError:
+        return argument
+
+
 class _Header(click.ParamType):  # type: ignore[type-arg]
     """A request header: ``Name: value``."""
 
     name = "header"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        name, colon, content = str(value).partition(":")
+        name, colon, content = _utf8(str(value)).partition(":")
         if not colon:
             self.fail("a header is written 'Name: value'", param, ctx)
         return name, content.strip(BLANKS)
@@ -155,6 +164,7 @@ _telling = _option("What is shown")
 @_files(
     "--name",
     metavar="TEMPLATE",
+    type=_utf8,
     help="Name files by {name} {stem} {ext} {host} {path} {index} {hash}, for example '{index:06d}{ext}' or "
     "'{host}/{path}'. A name in the list wins.",
 )
@@ -207,8 +217,8 @@ _telling = _option("What is shown")
 @_choice("--min-size", metavar="SIZE", type=_Size(), help="Refuse smaller files: bytes, or like 10k, 1.5M.")
 @_choice("--max-size", metavar="SIZE", type=_Size(), help="Refuse larger files.")
 @_asking("-H", "--header", "headers", metavar="HEADER", type=_Header(), multiple=True, help="Send 'Name: value' too.")
-@_asking("-A", "--user-agent", metavar="TEXT", default=USER_AGENT, show_default=True, help="Say who asks.")
-@_asking("--referer", metavar="URL", help="Say where the link was found.")
+@_asking("-A", "--user-agent", metavar="TEXT", type=_utf8, default=USER_AGENT, show_default=True, help="Say who asks.")
+@_asking("--referer", metavar="URL", type=_utf8, help="Say where the link was found.")
 @_asking("--cookies", metavar="FILE", help="Send the cookies of a file in Netscape format, each to its own host.")
 @_asking("--netrc", is_flag=True, help="Take names and passwords from ~/.netrc.")
 @_asking(
@@ -251,6 +261,7 @@ def _parse(sources: tuple[str, ...], **flags: Any) -> tuple[tuple[str, ...], Opt
         with suppress(InputError):  # what is no URL is sent as it is; credentials in one are nobody's business
             flags["referer"] = parse(flags["referer"]).url
     options = Options(**flags)
+    sources = tuple(_utf8(source) if lists.is_url(source) else source for source in sources)
     lists.check(sources)
     return sources, options, display
 
