@@ -96,8 +96,9 @@ def split_lines(chunks: Iterable[bytes | None]) -> Iterator[bytes | None]:
             if rest:
                 lines[0] = bytes(rest) + lines[0]
             rest = bytearray(lines.pop()[: MAX_ENTRY + 1])
-            for line in lines:
-                yield line if len(line) <= MAX_ENTRY else line[: MAX_ENTRY + 1]
+            if max(map(len, lines)) > MAX_ENTRY:
+                lines = [line[: MAX_ENTRY + 1] for line in lines]
+            yield from lines
     if rest:
         yield bytes(rest)
 
@@ -120,6 +121,11 @@ def group(lines: Iterable[bytes | None], *, json_list: bool = False) -> Iterator
                 waiting, stray = None, Problem.LATE
             continue
         number += 1
+        if line.startswith(b"http") and len(line) <= MAX_ENTRY and not json_list:  # most lines
+            if waiting is not None:
+                yield waiting
+            waiting, size, stray = Entry(number, line.rstrip(b"\r")), len(line), Problem.STRAY
+            continue
         cleaned = _cleaned(line)
         kind = classify(cleaned)
         if kind is Kind.NOTHING:
@@ -133,18 +139,20 @@ def group(lines: Iterable[bytes | None], *, json_list: bool = False) -> Iterator
             waiting = None
         size = len(line)
         stray = stray if kind is Kind.OPTION else Problem.STRAY
-        if size > MAX_ENTRY:
-            entry = Entry(number, b"", None, Problem.TOO_LONG)
-        elif json_list:
-            entry = Entry(number, cleaned, None, None if kind is Kind.JSON else Problem.NOT_JSON)
-        else:
-            entry = Entry(number, cleaned, None, stray if kind is Kind.OPTION else None)
+        problem = Problem.TOO_LONG if size > MAX_ENTRY else _problem(kind, stray, json_list=json_list)
+        entry = Entry(number, b"" if size > MAX_ENTRY else cleaned, None, problem)
         if kind is Kind.TEXT and not json_list:
             waiting = entry
         else:
             yield entry
     if waiting is not None:
         yield waiting
+
+
+def _problem(kind: Kind, stray: Problem, *, json_list: bool) -> Problem | None:
+    if json_list:
+        return None if kind is Kind.JSON else Problem.NOT_JSON
+    return stray if kind is Kind.OPTION else None
 
 
 def _cleaned(line: bytes) -> bytes:
