@@ -124,7 +124,7 @@ class Attempts:
         elif outcome is Outcome.REFUSED:
             goes_on = host.running > 1 or host.answers > self._answers
             self._answers = host.answers
-            # Who says nothing may mean this file.
+            # A connection that broke before any response may be this URL's fault, so it costs one of its retries.
             self._set_free(slots.refused(ticket, error) and goes_on and self._slot.heard_of)
             if host.health.probe_at is not None:
                 return given_up(host, str(error))
