@@ -85,10 +85,15 @@ class Attempts:
         try:
             self.download.destination.check_beforehand()
             slot.check()
-            self.download.attempt(address, deadline)
-            if self.download.unproven is not None:
-                self._certainty = self._certainty or Certainty(self.download, self._context.note)
-                self._certainty.prove(address, deadline)
+            try:
+                self.download.attempt(address, deadline)
+            except errors.TransferError as error:
+                if (framing := self.download.doubts(error)) is None:
+                    raise
+                self._certain().replace(error, framing, address, deadline)
+            else:
+                if self.download.unproven is not None:
+                    self._certain().prove(address, deadline)
         except errors.ItemError as error:
             failure = self._tell(error)
             slot.hold(failure)  # before the slot goes to the next one
@@ -103,6 +108,10 @@ class Attempts:
             if slot.held:  # not if it was interrupted on its way to another host
                 slots.finish(index)
         return None
+
+    def _certain(self) -> Certainty:
+        self._certainty = self._certainty or Certainty(self.download, self._context.note)
+        return self._certainty
 
     def _came(self) -> tuple[float | None, int]:
         """Return how long the last response took, None if it did not come whole, and the bytes of use in it."""

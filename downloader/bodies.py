@@ -11,6 +11,7 @@ import gevent
 
 from downloader import errors
 from downloader.hashes import blake2b
+from downloader.media import HEAD_BYTES
 from downloader.request import build, follow
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from downloader.blocks import Ending
     from downloader.context import Context
     from downloader.destination import PartAside
+    from downloader.framing import Framing
     from downloader.items import Address, Checksum, Item, Progress
     from downloader.partfile import Part
     from downloader.request import Request
     from downloader.resume import Ask
-    from downloader.transport import Reply
 
 GATHER = 64 * 1024
 """Bytes that are gathered before they are written: libcurl hands out 16 KiB at a time, whatever it received."""
@@ -73,8 +74,8 @@ class Whole:
     part: Part | None
     size: int
     """Bytes."""
-    reply: Reply
-    """The response that brought it."""
+    framing: Framing
+    """What told its end."""
 
     def ending(self) -> Ending:
         """Tell whether it has its format's own end. Blocks the calling greenlet only."""
@@ -84,6 +85,10 @@ class Whole:
             return self.part.in_thread(lambda fd: ending(lambda at, count: os.pread(fd, count, at), self.size))
         body = b"".join(self.chunks)
         return ending(lambda offset, count: body[offset : offset + count], self.size)
+
+    def head(self) -> bytes:
+        """Return its first `media.HEAD_BYTES`, or all of it."""
+        return b"".join(self.chunks)[:HEAD_BYTES] if self.part is None else self.part.read(0, HEAD_BYTES)
 
     def fingerprint(self) -> bytes:
         """Return what only the same bytes have. Blocks the calling greenlet only."""

@@ -37,6 +37,8 @@ class PartAside(NamedTuple):
     part: Part | None
     working: str | None
     kept: str | None
+    wanted: str | None
+    """What its response called the file."""
 
 
 class Destination:
@@ -253,7 +255,7 @@ class Destination:
 
     def put_aside(self) -> PartAside:
         """Keep the part, if there is one, while another body of the file comes: without a name, or under another."""
-        aside = PartAside(self.part, self._working, self._kept)
+        aside = PartAside(self.part, self._working, self._kept, self._name.wanted)
         self.part = self._working = self._kept = self._looked = None
         self._aside = True
         return aside
@@ -261,13 +263,16 @@ class Destination:
     def take_back(self, aside: PartAside) -> None:
         """Go on with what was put aside, and remove the part that was written since."""
         self.discard_part()
-        self.part, self._working, self._kept = aside
         self._aside = False
+        self.part, self._working, self._kept, wanted = aside
+        if wanted is not None and wanted != self._name.wanted:
+            self._name.want(wanted, self._context)
+            self._lock(self.name or wanted, make=True)
 
     def drop(self, aside: PartAside) -> None:
         """Remove what was put aside."""
-        since = PartAside(self.part, self._working, self._kept)
-        self.part, self._working, self._kept = aside
+        since = self.part, self._working, self._kept
+        self.part, self._working, self._kept, _ = aside
         try:
             self.discard_part()
         finally:

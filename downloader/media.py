@@ -35,6 +35,7 @@ __all__ = [
     "enough",
     "extension_for",
     "judge",
+    "settled",
     "sniff",
     "title",
 ]
@@ -82,6 +83,11 @@ def enough(head: bytes) -> bool:
     if sniffed.kind == "html":  # nothing can save it: only its title is still wanted
         return b"</title" in head.lower()
     return len(head) >= HEAD_BYTES
+
+
+def settled(head: bytes) -> bool:
+    """Whether a body that begins with ``head`` is no media for certain once `judge` has refused it."""
+    return len(head) >= HEAD_BYTES or sniff(head).kind == "html"
 
 
 def judge(

@@ -255,6 +255,14 @@ class Receiver:
             raise error
         self.assembly.do_without(self._piece, error)
 
+    def lacks(self, error: errors.ItemError) -> bool:
+        """Tell whether more bytes could have spared a body that has ended the ``error``."""
+        if isinstance(error, errors.NotMedia):
+            return not media.settled(self._first)
+        if isinstance(error, errors.SizeError):
+            return self._running.received < (self._context.options.min_size or 0)
+        return isinstance(error, errors.BodyError) and self.decoder is not None and not self.decoder.ended
+
     def write_rest(self) -> None:
         """Write what was gathered, where there is a file to write to."""
         if self.assembly is not None and self._piece is not None:  # not if beginning it has failed

@@ -26,6 +26,7 @@ from downloader.tries import Headway
 
 if TYPE_CHECKING:
     from downloader.context import Context, Name
+    from downloader.framing import Framing
     from downloader.items import Address, Checksum, Progress, Running
     from downloader.resume import Plan
     from downloader.tail import Slots
@@ -137,8 +138,9 @@ class Download:
         self._size = receiver.end()
         if receiver.digests is not None:
             self._checked = receiver.digests.finish(self.destination.part, self._size)
-        if (reply := self.reply) is not None and reply.framing is not PROVEN:
-            self.unproven = self._unproven(reply)
+        if (reply := self.reply) is not None and reply.framing is not PROVEN and self._item.checksum is None:
+            # A Content-Range has proven the rest of a file.
+            self.unproven = self.body if isinstance(receiver.answer, verdict.Save) else None
         if (mismatch := verdict.check_digests(self._checked, self._item.checksum)) is not None:
             self.destination.discard_part()
             self.headway = Headway()
@@ -146,13 +148,18 @@ class Download:
 
     # A body whose end its framing cannot prove.
 
-    def _unproven(self, reply: Reply) -> Whole | None:
-        receiver = self._receiver
-        if receiver.decoder is not None or self._item.checksum is not None:  # which have proven it
+    @property
+    def body(self) -> Whole:
+        """The body that waits to be published."""
+        framing = PROVEN if self.reply is None else self.reply.framing  # without a reply its pieces were counted
+        return Whole(self._receiver.gatherer.chunks, self.destination.part, self._size, framing)
+
+    def doubts(self, error: errors.ItemError) -> Framing | None:
+        """Return what told the end of a body that failed with ``error``, where that may only mean that it was cut."""
+        reply = self.reply
+        if reply is None or reply.framing is PROVEN or not self._receiver.lacks(error):
             return None
-        if not isinstance(receiver.answer, verdict.Save):  # as a Content-Range has
-            return None
-        return Whole(receiver.gatherer.chunks, self.destination.part, self._size, reply)
+        return reply.framing
 
     def put_aside(self) -> Aside:
         """Keep the body that has come while another one comes; see `take_back`."""

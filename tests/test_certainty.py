@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -49,10 +50,11 @@ def run(gdl: RunGdl, ca: Authority) -> RunGdl:
     return start
 
 
-def streamed(body: bytes, *steps: f.Response, media_type: str = "image/jpeg") -> f.Response:
+def streamed(body: bytes, *steps: f.Response, media_type: str = "image/jpeg", encoded: bool = False) -> f.Response:
     """A body without a length over HTTP/2: its stream is reset with NO_ERROR behind it. Over HTTP/1.1, cut chunks."""
-    header = f.head(200, transfer_encoding="chunked", content_type=media_type)
-    return f.script(header + chunk(body), *(steps or (f.close,)))
+    more = {"content_encoding": "gzip"} if encoded else {}
+    header = f.head(200, transfer_encoding="chunked", content_type=media_type, **more)
+    return f.script(header, *([chunk(body)] if body else [f.pause(0.05)]), *(steps or (f.close,)))
 
 
 def closing(body: bytes, media_type: str = "image/jpeg") -> f.Response:
@@ -442,3 +444,156 @@ def test_the_time_of_an_item_is_not_exceeded_by_a_second_request(
     done = run("--max-time", "2", faults.route("/a.jpg", closing(picture[:-9]), f.hold))
     assert outcome(done) == (1, "failed", "max-time", 1)
     assert saved(tmp_path) == {}
+
+
+# Compressed bodies
+
+
+def zipped(*members: bytes) -> bytes:
+    return b"".join(map(gzip.compress, members))
+
+
+def test_a_compressed_stream_that_is_cut_is_asked_for_over_http1(
+    http2_faults: f.FaultServer, run: RunGdl, tmp_path: Path, picture: bytes
+) -> None:
+    def respond(connection: f.Connection, request: f.Request) -> None:
+        over_http2 = request.version == "HTTP/2"
+        (streamed(zipped(picture)[:-900], encoded=True) if over_http2 else f.ok(picture))(connection, request)
+
+    assert outcome(run("--retries", "0", http2_faults.route("/a.jpg", respond))) == SAVED
+    assert versions(http2_faults) == ["HTTP/2", "HTTP/1.1"]
+    assert saved(tmp_path) == {"a.jpg": picture}
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["connection", "stream"])
+def test_a_body_that_is_cut_between_two_gzip_members_is_asked_for_again(
+    faults: f.FaultServer, http2_faults: f.FaultServer, run: RunGdl, tmp_path: Path, picture: bytes, *, closes: bool
+) -> None:
+    cut = zipped(picture[: len(picture) // 2])
+    server = faults if closes else http2_faults
+    first = f.until_close(cut, content_encoding="gzip") if closes else streamed(cut, encoded=True)
+    url = server.route("/a.jpg", first, f.ok(zipped(picture), content_encoding="gzip"))
+    assert outcome(run("--retries", "0", url)) == SAVED
+    assert len(server.requests) == 2
+    assert saved(tmp_path) == {"a.jpg": picture}
+
+
+def test_a_compressed_body_with_its_own_end_is_whole(
+    faults: f.FaultServer, http2_faults: f.FaultServer, run: RunGdl, tmp_path: Path, picture: bytes
+) -> None:
+    body = zipped(picture[:5000], picture[5000:])
+    urls = [
+        faults.route("/a.jpg", f.until_close(body, content_encoding="gzip"), REFUSED),
+        http2_faults.route("/b.jpg", streamed(body, encoded=True), REFUSED),
+    ]
+    assert run(*urls).returncode == 0
+    assert saved(tmp_path) == {"a.jpg": picture, "b.jpg": picture}
+
+
+# Bodies of which too little came to know them
+
+
+@pytest.mark.parametrize("length", [0, 1, 6])
+def test_the_beginning_of_a_picture_is_no_verdict_on_it(
+    faults: f.FaultServer, http2_faults: f.FaultServer, run: RunGdl, tmp_path: Path, length: int
+) -> None:
+    webp = WHOLE["webp"].data
+    urls = [
+        http2_faults.route("/a.webp", streamed(webp[:length]), f.ok(webp, "image/webp")),
+        faults.route("/b.webp", closing(webp[:length]), f.ok(webp, "image/webp")),
+    ]
+    done = run("--retries", "0", *urls)
+    assert [result["status"] for result in done.results] == ["saved", "saved"]
+    assert versions(http2_faults) == ["HTTP/2", "HTTP/1.1"]
+    assert len(faults.requests) == 2
+    assert saved(tmp_path) == {"a.webp": webp, "b.webp": webp}
+
+
+def test_a_body_that_is_cut_below_the_least_size_is_asked_for_again(
+    http2_faults: f.FaultServer, faults: f.FaultServer, run: RunGdl, tmp_path: Path, picture: bytes
+) -> None:
+    urls = [
+        http2_faults.route("/a.jpg", streamed(picture[:300]), f.ok(picture)),
+        faults.route("/b.jpg", f.overlong(picture, 300), f.ok(picture)),
+    ]
+    done = run("--retries", "0", "--min-size", "10k", *urls)
+    assert [result["status"] for result in done.results] == ["saved", "saved"]
+    assert saved(tmp_path) == {"a.jpg": picture, "b.jpg": picture}
+
+
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [
+        (f.empty(), "not-media"),
+        (closing(b""), "not-media"),
+        (REFUSED, "http"),
+        (f.close, "connection"),
+        (f.truncated(samples.picture(1), 900), "body"),
+    ],
+    ids=["empty", "empty again", "refused", "closed", "cut"],
+)
+def test_only_the_second_request_counts_where_too_little_came(
+    faults: f.FaultServer, run: RunGdl, tmp_path: Path, second: f.Response, kind: str
+) -> None:
+    done = run("--retries", "0", faults.route("/a.jpg", closing(b""), second))
+    assert outcome(done) == (1, "failed", kind, 1)
+    assert "empty body" in done.results[0]["error"]["message"]
+    assert len(faults.requests) == 2
+    assert saved(tmp_path) == {}
+
+
+def test_too_little_in_a_later_try_does_not_end_the_item(
+    http2_faults: f.FaultServer, run: RunGdl, tmp_path: Path, picture: bytes
+) -> None:
+    url = http2_faults.route("/a.jpg", streamed(b""), f.close, streamed(picture[:1]), f.ok(picture))
+    assert outcome(run("--retries", "3", url)) == (0, "saved", None, 3)
+    assert saved(tmp_path) == {"a.jpg": picture}
+
+
+@pytest.mark.parametrize("options", [("--max-size", "10k"), ()])
+def test_what_no_further_byte_can_change_is_not_asked_for_again(
+    http2_faults: f.FaultServer, faults: f.FaultServer, run: RunGdl, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    body = samples.picture(1, 12_000) if options else samples.page()
+    urls = [server.route("/a.jpg", closing(body)) for server in (http2_faults, faults)]
+    done = run("--retries", "0", *options, *urls)
+    assert [result["error"]["kind"] for result in done.results] == ["size" if options else "not-media"] * 2
+    assert [len(server.requests) for server in (http2_faults, faults)] == [1, 1]
+    assert saved(tmp_path) == {}
+
+
+# Which of two bodies counts
+
+
+@pytest.mark.parametrize(
+    "second",
+    [closing(samples.mp3(12), "audio/mpeg"), f.ok(samples.picture(7, 3000)), closing(samples.picture(7, 3000))],
+    ids=["shorter", "a placeholder", "a placeholder without a length"],
+)
+@pytest.mark.parametrize("name", ["/a.mp3", "/a"])
+def test_a_second_body_that_is_worse_does_not_count(
+    http2_faults: f.FaultServer, run: RunGdl, tmp_path: Path, sound: bytes, second: f.Response, name: str
+) -> None:
+    done = run("--retries", "0", http2_faults.route(name, f.chunked(sound, "audio/mpeg"), second))
+    assert outcome(done) == SAVED
+    assert (done.results[0]["bytes"], done.results[0]["content_type"]) == (len(sound), "audio/mpeg")
+    assert saved(tmp_path) == {"a.mp3": sound}, "under the name that is its own, and nothing else"
+
+
+def test_a_large_second_body_that_is_worse_leaves_nothing(
+    http2_faults: f.FaultServer, run: RunGdl, tmp_path: Path
+) -> None:
+    sound, placeholder = samples.mp3(9000), samples.picture(7, 2 * MIB)
+    url = http2_faults.route("/a", f.chunked(sound, "audio/mpeg"), f.ok(placeholder, etag='"v"', accept_ranges="bytes"))
+    assert outcome(run("--retries", "0", url)) == SAVED
+    assert saved(tmp_path) == {"a.mp3": sound}
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_another_second_body_of_the_same_format_counts_where_it_may_be_whole(
+    http2_faults: f.FaultServer, run: RunGdl, tmp_path: Path, sound: bytes, *, proven: bool
+) -> None:
+    other = samples.mp3(9) if proven else sound + sound
+    second = (f.ok if proven else f.until_close)(other, "audio/mpeg")
+    assert outcome(run("--retries", "0", http2_faults.route("/a.mp3", f.chunked(sound, "audio/mpeg"), second))) == SAVED
+    assert saved(tmp_path) == {"a.mp3": other}

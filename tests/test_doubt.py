@@ -6,9 +6,10 @@ from itertools import product
 from typing import Any
 
 import pytest
+from support import samples
 
 from downloader.blocks import Ending
-from downloader.doubt import doubt, settles
+from downloader.doubt import doubt, replaces, settles
 from downloader.framing import Framing, framing
 from downloader.responses import Head
 
@@ -29,6 +30,34 @@ def test_a_body_is_doubted_where_neither_its_framing_nor_its_format_shows_its_en
 
 def test_the_same_bytes_again_prove_only_what_ends_with_its_connection() -> None:
     assert [told for told in Framing if settles(told)] == [Framing.CLOSED]
+
+
+SOUND, PICTURE = samples.mp3(5), samples.picture(1, 3000)[:2048]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "longer", "proven", "expected"),
+    [
+        (SOUND, SOUND, True, True, True),
+        (SOUND, SOUND, True, False, True),
+        (SOUND, SOUND, False, True, True),
+        (SOUND, SOUND, False, False, False),
+        (SOUND[:3], SOUND, True, True, True),  # too little of it to be recognised
+        (b"", SOUND, True, True, True),
+        (SOUND, PICTURE, True, True, False),
+        (SOUND, PICTURE, False, True, False),
+        (SOUND, b"", False, True, False),
+        (PICTURE, PICTURE[:-1] + b"x", False, True, True),
+        (PICTURE, PICTURE[:-1] + b"x", False, False, False),
+        (PICTURE, PICTURE[:-1] + b"x", True, False, True),
+    ],
+)
+def test_which_of_two_bodies_counts(first: bytes, second: bytes, *, longer: bool, proven: bool, expected: bool) -> None:
+    told = [Framing.PROVEN] if proven else [each for each in Framing if each is not Framing.PROVEN]
+    for each in told:
+        assert replaces(first, 90_000, second, 95_000 if longer else 85_000, each) is expected
+        if longer:
+            assert replaces(first, 90_000, second, 90_000, each) is expected
 
 
 @pytest.mark.parametrize("surplus", [False, True])
