@@ -45,11 +45,13 @@ class Blocks:
     When a walk has used up its steps or its bytes, `spent` is true and every look finds the body's end.
     """
 
-    __slots__ = ("_block", "_bytes", "_read", "_start", "_steps", "size", "spent")
+    __slots__ = ("_block", "_bytes", "_read", "_start", "_steps", "size", "spent", "unseen")
 
     def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
         self.size = size
         self.spent = False
+        self.unseen = False
+        """Whether something follows of which the walk knows no end, so that no mark at the very end counts either."""
         self._read = read
         self._block, self._start = b"", 0
         self._steps, self._bytes = min(MOST_STEPS, _STEPS + size // _BYTES_A_STEP), MOST_BYTES

@@ -6,8 +6,10 @@ and FITS.
 
 What no walk can see: a cut exactly between two boxes, chunks, pages or forms behind which the file could have
 ended, such as before the second form of an AVI or before the next link of a chained Ogg. The padding byte of the
-last odd chunk in RIFF and IFF is not missed. Bytes of another kind that somebody put behind a FLAC file, fewer
-than its largest frame has, look like a cut.
+last odd chunk in RIFF and IFF is not missed, nor is what an application put behind a JPEG unless the picture tells
+of it: the lengths of more pictures are known from their index, and where XMP tells of a video, as in Android's
+motion photos, the end is not known. Bytes of another kind that somebody put behind a FLAC file, fewer than its
+largest frame has, look like a cut.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def ending(read: Callable[[int, int], bytes], size: int) -> Ending:
     found = known.walk(body)
     if body.spent:
         found = Ending.UNKNOWN
-    if found is Ending.UNKNOWN and known.mark:
+    if found is Ending.UNKNOWN and known.mark and not body.unseen:
         if body.ends_with(known.mark):
             return Ending.PRESENT
         return Ending.UNKNOWN if body.spent else Ending.MISSING

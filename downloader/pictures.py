@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from struct import Struct
+from struct import Struct, error, unpack_from
 from sys import byteorder
 
 from downloader.blocks import LARGEST_READ, Blocks, Ending
@@ -20,7 +20,11 @@ _IN_LS_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 
 
 def jpeg(body: Blocks) -> Ending:
-    """JPEG: to the EOI marker, over segments with lengths and entropy-coded data (ITU-T T.81 section B.1.1)."""
+    """JPEG: to the EOI marker, over segments with lengths and entropy-coded data (ITU-T T.81 section B.1.1).
+
+    What was put behind that for newer readers counts where it tells its end: the pictures of the Multi-Picture Format
+    (CIPA DC-007 section 5.2), among them the gain map of Ultra HDR. The video of a motion photo does not.
+    """
     return _markers(body, _IN_SCAN)
 
 
@@ -30,13 +34,14 @@ def jpeg_ls(body: Blocks) -> Ending:
 
 
 def _markers(body: Blocks, in_scan: re.Pattern[bytes]) -> Ending:
-    at = 2
+    at, pictures, hides, contains = 2, 0, False, False
     while len(start := body.at(at, 2)) == 2:
         marker = start[1]
         if start[0] != 0xFF:
             return Ending.UNKNOWN
         if marker == 0xD9:
-            return Ending.PRESENT
+            body.unseen = hides or (contains and not pictures)
+            return Ending.UNKNOWN if body.unseen and pictures <= body.size else body.reaches(max(at + 2, pictures))
         if marker == 0xFF:  # fill bytes
             at = _find(body, _BEHIND_FILL, at)
         elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # TEM, RSTn: no length
@@ -44,12 +49,46 @@ def _markers(body: Blocks, in_scan: re.Pattern[bytes]) -> Ending:
         elif marker < 0xC0 or marker == 0xD8:
             return Ending.UNKNOWN
         else:
-            at = _behind_segment(body, at + 2)
+            start_of_data, at = at + 4, _behind_segment(body, at + 2)
             if at < 0:
                 return Ending.UNKNOWN
             if marker == 0xDA:
                 at = _find(body, in_scan, at)
+            elif marker == 0xE1 and (told := _data(body, start_of_data, at, _XMP)):
+                hides, contains = hides or _VIDEO.search(told) is not None, contains or b":Directory" in told
+            elif marker == 0xE2 and not pictures and (told := _data(body, start_of_data, at, _MPF)):
+                pictures = _behind_pictures(told, start_of_data + len(_MPF))
+                contains |= not pictures
     return Ending.MISSING
+
+
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_VIDEO = re.compile(rb"MotionPhoto|MicroVideo")
+_MPF = b"MPF\0"
+_PICTURES = 0xB002
+
+
+def _data(body: Blocks, at: int, end: int, name: bytes) -> bytes:
+    """Return what follows ``name`` in a segment's data, which reach from ``at`` to ``end``; empty in any other."""
+    return body.at(at, end - at)[len(name) :] if body.at(at, len(name)) == name else b""
+
+
+def _behind_pictures(index: bytes, base: int) -> int:
+    """Return the offset behind all pictures that an ``index`` at offset ``base`` lists; 0 where it makes no sense."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(index[:4])
+    if order is None:
+        return 0
+    try:
+        (directory,) = unpack_from(f"{order}I", index, 4)
+        (fields,) = unpack_from(f"{order}H", index, directory)
+        for number in range(fields):
+            tag, length, at = unpack_from(f"{order}H2xII", index, directory + 2 + 12 * number)
+            if tag == _PICTURES:
+                pictures = [unpack_from(f"{order}4xII4x", index, at + 16 * entry) for entry in range(length // 16)]
+                return base + max((offset + size for size, offset in pictures if offset), default=0)
+    except error:  # the index ends before
+        pass
+    return 0
 
 
 def _behind_segment(body: Blocks, at: int) -> int:

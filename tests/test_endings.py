@@ -30,6 +30,7 @@ from support.whole_files import (
     mp3,
     page,
     part,
+    pictures,
     psd,
     riff,
     segment,
@@ -130,6 +131,13 @@ STARTS_WHOLE = {
 @pytest.mark.parametrize(("name", "data"), TELLS_NOTHING.items(), ids=TELLS_NOTHING)
 def test_nor_taken_for_whole_when_it_is_cut(name: str, data: bytes) -> None:
     assert {size for size in range(len(data)) if look(data[:size]) is PRESENT} <= STARTS_WHOLE.get(name, set())
+
+
+@given(st.integers(0, 70), st.binary(min_size=1, max_size=8))
+def test_an_index_of_pictures_may_say_anything(at: int, noise: bytes) -> None:
+    whole = pictures(samples.jpeg(), samples.jpeg())
+    start = whole.index(b"MPF\0") + 4 + at
+    assert look(whole[:start] + noise + whole[start + len(noise) :]) in Ending
 
 
 @pytest.mark.parametrize("path", DEMO, ids=lambda path: path.name)

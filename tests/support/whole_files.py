@@ -32,6 +32,29 @@ def segment(marker: int, data: bytes) -> bytes:
 
 _THUMBNAIL = samples.jpeg()
 _EXIF = b"\xff\xd8" + segment(0xE1, b"Exif\0\0" + _THUMBNAIL + b"\0\0") + b"\xff" * 5
+XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta>"
+
+
+def pictures(*others: bytes, order: str = ">", xmp: bytes = b"", gap: int = 0) -> bytes:
+    """A JPEG with a Multi-Picture index, and the ``others`` behind it, each after a ``gap``; ``xmp`` before."""
+    before = samples.jpeg()[:2] + (segment(0xE1, XMP + xmp) if xmp else b"")
+    behind = samples.jpeg()[2:]
+    count = 1 + len(others)
+    size = 4 + 4 + 8 + 2 + 3 * 12 + 4 + 16 * count  # of the segment, with its marker
+    start, end = len(before) + 8, len(before) + size + len(behind)
+    entries = struct.pack(order + "IIIHH", 0x20030000, end, 0, 0, 0)
+    for other in others:
+        end += gap
+        entries += struct.pack(order + "IIIHH", 0, len(other), end - start, 0, 0)
+        end += len(other)
+    fields = ((0xB000, 7, 4, 0x30313030), (0xB001, 4, 1, count), (0xB002, 7, 16 * count, 8 + 2 + 36 + 4))
+    index = {">": b"MM\0*", "<": b"II*\0"}[order] + struct.pack(order + "IH", 8, 3)
+    index += b"".join(struct.pack(order + "HHII", *field) for field in fields) + bytes(4) + entries
+    data = segment(0xE2, b"MPF\0" + index)
+    assert len(data) == size
+    return before + data + behind + b"".join(bytes(gap) + other for other in others)
+
+
 _FRAME = struct.pack(">BHHB", 8, 8, 8, 1) + b"\x01\x11\x00"
 _SCAN = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00")
 _CODED = b"\x12\xff\x00\x34\xff\xd0\x56\xff\x00\xd9\xff\xd1\xff\xff\xd2\x78"
@@ -288,6 +311,11 @@ _NO_XING = frozenset(range(10, 47))
 WHOLE = {
     "jpeg": Whole("image/jpeg", samples.jpeg()),
     "progressive jpeg with a thumbnail": Whole("image/jpeg", PROGRESSIVE),
+    "jpeg of two pictures": Whole("image/jpeg", pictures(samples.jpeg())),
+    "jpeg of three pictures": Whole("image/jpeg", pictures(samples.jpeg(), _PNG, order="<", gap=5)),
+    "jpeg with a gain map": Whole("image/jpeg", pictures(samples.jpeg(), xmp=b"<Container:Directory>GainMap")),
+    "jpeg that lists itself alone": Whole("image/jpeg", pictures()),
+    "jpeg with xmp": Whole("image/jpeg", b"\xff\xd8" + segment(0xE1, XMP + b"<dc:title>") + samples.jpeg()[2:]),
     "jpeg-ls": Whole("image/jls", _LS),
     "png": Whole("image/png", _PNG),
     "animated png": Whole("image/png", _APNG),
@@ -397,7 +425,18 @@ WHOLE = {
 }
 """Whole files of every format whose end is known, by name."""
 
+_MP4 = samples.mp4(500)
 TELLS_NOTHING = {
+    "motion photo": b"\xff\xd8" + segment(0xE1, XMP + b'<Item:Semantic="MotionPhoto">') + samples.jpeg()[2:] + _MP4,
+    "motion photo of an older kind": b"\xff\xd8"
+    + segment(0xE1, XMP + b'<GCamera:MicroVideoOffset="516">')
+    + samples.jpeg()[2:]
+    + _MP4,
+    "motion photo with a gain map": pictures(samples.jpeg(), xmp=b"<Container:Directory>GainMap MotionPhoto") + _MP4,
+    "jpeg with a list of items alone": b"\xff\xd8"
+    + segment(0xE1, XMP + b"<Container:Directory>")
+    + samples.jpeg()[2:] * 2,
+    "jpeg whose index of pictures is broken": pictures(samples.jpeg()).replace(b"MM\0*\0\0\0\b", b"MM\0*\0\1\0\b"),
     "wav that was streamed": riff(b"WAVE", part(b"fmt ", _FORMAT)).replace(b"RIFF\x1c\0\0\0", b"RIFF\xff\xff\xff\xff")
     + b"data\xff\xff\xff\xff"
     + bytes(90),
