@@ -17,7 +17,7 @@ before anything is published. The rows, for a part with its state::
 bytes are the file's own (no multipart, no content encoding).
 
 A validator tells versions of one resource apart, not resources (RFC 9110 section 8.8.3). Where another one answers
-than the part came from, the last bytes that are there are asked for once more, and must be the same.
+than the part came from, the last `OVERLAP` bytes that are there are asked for once more, and must be the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ RESUME_FROM = 1024 * 1024
 LARGEST_STATE = 256 * 1024
 """Bytes a state file has at most; a longer one is no state of ours."""
 OVERLAP = 64 * 1024
-"""Bytes that are asked for once more where another resource answers than before: replicas of a file have them, too."""
+"""Bytes that are asked for once more where another resource answers than before: replicas of a file have them, too.
+Fewer prove too little: before the first gap of a split file there may be no more than a header that many files have."""
 LEAST_ANSWER = OVERLAP
 """Bytes that a 206 must bring where it brings less than was asked for, or asking for the rest would never end."""
 LONGEST_VALIDATOR = 1024
@@ -241,14 +242,16 @@ def plan(state: State, *, url: str, checksum: Checksum | None, boot: str) -> Pla
 def sent_to(address: str, plan: Plan, state: State) -> Plan | None:
     """Return how to go on as planned by a request to ``address``, which may be where another has redirected to.
 
-    None where that is another resource than the part came from, and there is nothing to compare with its bytes.
+    None where that is another resource than the part came from, and there are fewer than `OVERLAP` bytes before the
+    first gap to compare with its own.
     """
     planned = plan.ask
     if state.answered == resource(address) or not (planned.etag or planned.last_modified):  # or a checksum proves it
         return plan
     there = next((end - start for start, end in plan.done if end == planned.start), 0)
-    overlap = min(OVERLAP, there)
-    return Plan(plan.done, planned._replace(start=planned.start - overlap), overlap) if overlap else None
+    if there < OVERLAP:
+        return None
+    return Plan(plan.done, planned._replace(start=planned.start - OVERLAP), OVERLAP)
 
 
 def ask(state: State, span: Span, *, url: str) -> Ask:

@@ -513,6 +513,20 @@ def test_across_redirects_validators_decide_and_bytes_that_are_there(
         assert (first, second) == (f"bytes={CUT - OVERLAP}-{SIZE - 1}", None)
 
 
+def test_a_header_that_both_have_does_not_prove_that_another_resource_has_the_same_file(
+    faults: f.FaultServer, more_faults: f.FaultServer, gdl: RunGdl, tmp_path: Path
+) -> None:
+    """What a split file has before its first gap may be little, and the same in many files."""
+    url = faults.route("/film.mp4", cut_film(A, CUT))
+    leave_parts(tmp_path, url)
+    change_state(tmp_path / "out/film.mp4", done=[[0, 5000], [100_000, CUT]])
+    other = Film(A[:5000] + B[5000:])
+    faults.route("/film.mp4", f.redirect(more_faults.route("/other.mp4", other)))
+    assert [result["status"] for result in gdl(*NEXT, url).results] == ["saved"]
+    assert (tmp_path / "out/film.mp4").read_bytes() == other.body
+    assert other.ranges == [None]
+
+
 def test_another_query_is_the_same_resource(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
     url = faults.route("/film.mp4", f.redirect("/cdn/film?signed=1"))
     faults.route("/cdn/film", cut_film(A, CUT))
