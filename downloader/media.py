@@ -10,6 +10,7 @@ No sniffing library serves as a second opinion: `filetype` takes every 50th rand
 
 from __future__ import annotations
 
+import zlib
 from typing import NamedTuple
 
 from downloader.markup import PAGE_BYTES, classify, excerpt, title
@@ -114,7 +115,7 @@ def judge(
     if sniffed.kind == "empty":
         return Verdict(said, None, "server sent an empty body")
     if sniffed.kind == "binary":
-        return _judge_binary(sniffed, said, named, accept, size)
+        return _judge_binary(sniffed, head, said, named, accept, size)
     return _judge_text(sniffed, head, said, named, accept, size)
 
 
@@ -144,13 +145,21 @@ def _more_precise(sniffed: Sniffed, said: str | None, named: str | None) -> str 
 
 
 def _judge_binary(
-    sniffed: Sniffed, said: str | None, named: str | None, accept: tuple[str, ...], size: int | None
+    sniffed: Sniffed,
+    head: bytes,
+    said: str | None,
+    named: str | None,
+    accept: tuple[str, ...],
+    size: int | None,
 ) -> Verdict:
     if matches(sniffed.type, accept):
         return Verdict(sniffed.type, sniffed.extension)
     precise = _more_precise(sniffed, said, named)
     if precise is not None and matches(precise, accept):
-        return Verdict(precise, extension_for(precise))
+        if sniffed.type != "application/gzip":
+            return Verdict(precise, extension_for(precise))
+        if _is_zipped_svg(head):
+            return Verdict(precise, ".svgz")
     claim = named if said is None or said in GENERIC else said
     if claim is None or not matches(claim, accept):
         what = sniffed.type or "unknown binary data"
@@ -161,6 +170,14 @@ def _judge_binary(
         known = f": they are {sniffed.type}" if sniffed.type else ""
         return _refuse(sniffed.type, f"{who} {claim} but the bytes are not{known}{_sized(size)}")
     return Verdict(claim, extension_for(claim))
+
+
+def _is_zipped_svg(head: bytes) -> bool:
+    try:
+        inner = sniff(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head[:HEAD_BYTES], HEAD_BYTES))
+    except zlib.error:
+        return False
+    return inner.type == "image/svg+xml" or (inner.kind == "xml" and inner.type is None)
 
 
 def _judge_text(

@@ -17,6 +17,7 @@ A field without a value says nothing, so it never hides another one.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
@@ -56,13 +57,23 @@ CODINGS = frozenset({"gzip", "deflate", "compress", "br", "zstd", "dcb", "dcz"})
 ``aws-chunked`` that stores keep, and says nothing of the bytes."""
 
 
+_NAME = re.compile("[^\\x00-\x20\"'\\x7f]+")
+
+
 def codings(content_encoding: str) -> list[str]:
     """Return the names in a Content-Encoding field, in lower case and without ``x-``.
 
-    A coding has no parameters; where a server gives it some (``gzip;q=1.0``) they are left aside.
+    A coding is a token without parameters. Parameters that a server gives it (``gzip;q=1.0``) are left aside, and so is
+    what else no token has: quotes, control characters, blanks in place of a comma.
     """
-    return [member.partition(";")[0].rstrip(BLANKS).removeprefix("x-") for member in members(content_encoding)]
+    return [
+        name.removeprefix("x-")
+        for member in members(content_encoding)
+        for name in _NAME.findall(member.partition(";")[0])
+    ]
 
+
+_DIGITS = 18  # of a length that fits into 63 bits for certain
 
 _Line = tuple[str | None, str]
 """A line of a head: the field that gdl reads, and its value. None for any other field, and for one that says nothing;
@@ -149,12 +160,16 @@ class Head:
 
     @property
     def content_length(self) -> int | None:
-        """Body bytes promised on the wire, or None (RFC 9110 section 8.6)."""
+        """Body bytes promised on the wire, below 10^18, or None (RFC 9110 section 8.6)."""
         value = self.fields.get("content-length")
         if value is not None and "," in value:  # repeated: all must be the same (RFC 9112 section 6.3)
             value, *others = (each.strip(BLANKS) for each in value.split(","))
             value = value if set(others) == {value} else None
-        return int(value) if value is not None and value.isascii() and value.isdecimal() and len(value) < 19 else None
+        if value is None or not (value.isascii() and value.isdecimal()):
+            return None
+        if len(value) > _DIGITS:  # with zeros before, as many as a server likes
+            value = value.lstrip("0") or "0"
+        return int(value) if len(value) <= _DIGITS else None
 
     @property
     def keeps_connection(self) -> bool:

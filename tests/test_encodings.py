@@ -35,6 +35,10 @@ PACKED = {
     "UTF-8,deflate": zlib.compress(BODY),
     ", gzip ,,": gzip.compress(BODY),
     "gzip;q=1.0": gzip.compress(BODY),
+    '"gzip"': gzip.compress(BODY),
+    "gzip gzip": gzip.compress(BODY),
+    "gzip\x0b": gzip.compress(BODY),
+    "'deflate'": zlib.compress(BODY),
     # Not encoded, whatever else it says.
     "identity": BODY,
     "": BODY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import gzip
 import os
 import random
 
@@ -307,7 +308,13 @@ TIFF = b"II*\0\x08\0\0\0" + REST
         (_ftyp(b"isom"), "audio/mp4", None, ("video/*",), ("video/mp4", ".mp4")),
         (_ftyp(b"M4A "), "video/mp4", None, ("video/*",), None),
         (SAMPLES["wma.wma"][2], "audio/x-ms-wma", None, ("audio/*",), ("audio/x-ms-wma", ".wma")),
-        (b"\x1f\x8b\x08\0" + REST, "image/svg+xml", ".svgz", MEDIA, ("image/svg+xml", ".svg")),
+        (gzip.compress(b"<svg/>"), "image/svg+xml", ".svgz", MEDIA, ("image/svg+xml", ".svgz")),
+        (gzip.compress(b"<svg/>"), None, ".svg", MEDIA, ("image/svg+xml", ".svgz")),
+        (gzip.compress(b"<?xml?>" + b" " * 9000), "image/svg+xml", None, MEDIA, ("image/svg+xml", ".svgz")),
+        (gzip.compress(REST * 9), "image/svg+xml", ".svgz", MEDIA, None),
+        (gzip.compress(PAGES[0]), "image/svg+xml", ".svg", MEDIA, None),
+        (gzip.compress(b""), "image/svg+xml", ".svg", MEDIA, None),
+        (b"\x1f\x8b\x08\0" + REST, "image/svg+xml", ".svgz", MEDIA, None),
         (b"\x1f\x8b\x08\0" + REST, "image/jpeg", None, MEDIA, None),
         # other patterns
         (SAMPLES["png.png"][2], "image/jpeg", ".jpg", ("image/x-png",), ("image/png", ".png")),

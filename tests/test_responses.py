@@ -244,6 +244,12 @@ def test_a_content_type_is_bare_and_in_lower_case(value: str | None, expected: s
         ("9" * 18, 10**18 - 1),
         ("9" * 19, None),
         ("9" * 5000, None),
+        ("0" * 18 + "5", 5),
+        ("0" * 40 + "9" * 18, 10**18 - 1),
+        ("0" * 40 + "9" * 19, None),
+        ("0" * 19, 0),
+        ("0" * 40 + "12," + "0" * 40 + "12", 12),
+        ("0" * 20 + "\xa05", None),
     ],
 )
 def test_a_content_length_is_a_plain_number_or_nothing(value: str | None, expected: int | None) -> None:
@@ -291,9 +297,19 @@ def test_an_encoding_that_is_to_be_undone_is_noticed(value: str | None, expected
         (", GZip ,,x-br,", ["gzip", "br"]),
         ("gzip;q=1.0, br ; q=0.5", ["gzip", "br"]),
         ("gzip\xa0, \x85br", ["gzip\xa0", "\x85br"]),
+        ('"gzip"', ["gzip"]),
+        ("'X-GZip'", ["gzip"]),
+        ('"gzip;q=1", "br"', ["gzip", "br"]),
+        ('"gzip, br"', ["gzip", "br"]),
+        ("gzip br", ["gzip", "br"]),
+        ("gzip\x0b,\x1fbr\x7f", ["gzip", "br"]),
+        ("application/gzip", ["application/gzip"]),
+        ('""', []),
     ],
 )
-def test_codings_are_a_list_without_empty_members_and_parameters(value: str, expected: list[str]) -> None:
+def test_codings_are_a_list_without_empty_members_parameters_and_what_no_token_has(
+    value: str, expected: list[str]
+) -> None:
     assert codings(value) == expected
 
 

@@ -44,6 +44,9 @@ def answer(body: bytes, *lines: str | bytes, status: str = "200 OK", length: int
         ["Content-Encoding : gzip"],
         ["Content-Encoding: gzip;q=1.0"],
         ["Content-Encoding: gzip", "Content-Encoding: gzip"],
+        ['Content-Encoding: "gzip"'],
+        ["Content-Encoding: gzip gzip"],
+        ["Content-Encoding: gzip\x0b"],
     ],
 )
 def test_what_is_encoded_is_undone_however_that_is_said(
@@ -53,6 +56,22 @@ def test_what_is_encoded_is_undone_however_that_is_said(
     done = gdl("-o", "out", "--accept", accept, url)
     assert (done.returncode, files(tmp_path)) == (0, ["out/a.svg"])
     assert (tmp_path / "out/a.svg").read_bytes() == SVG
+
+
+def test_gzip_of_no_picture_is_none_whatever_the_fields_say(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    lines = "Content-Type: image/svg+xml", "Content-Encoding: utf-8"
+    page = faults.route("/page.svg", answer(gzip.compress(samples.page()), *lines))
+    picture = faults.route("/picture.svg", answer(gzip.compress(SVG), *lines))
+    done = gdl("--json", "-o", "out", page, picture)
+    assert {result["url"]: result["status"] for result in done.results} == {page: "failed", picture: "saved"}
+    assert files(tmp_path) == ["out/picture.svg"]
+
+
+def test_a_length_with_zeros_before_it_is_a_number(faults: f.FaultServer, gdl: RunGdl, tmp_path: Path) -> None:
+    lines = "Content-Type: image/jpeg", f"Content-Length: {len(JPEG):050}"
+    url = faults.route("/a.jpg", f.script("\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""]).encode() + JPEG))
+    assert gdl("-o", "out", url).returncode == 0
+    assert (tmp_path / "out/a.jpg").read_bytes() == JPEG
 
 
 def test_gzip_that_is_said_twice_and_was_applied_twice_is_undone_twice(
