@@ -129,9 +129,9 @@ class Receiver:
 
     def _judge(self, chunk: bytes) -> None:
         self._first += chunk
-        total = self._running.total
-        wanted = media.HEAD_BYTES if total is None else min(media.HEAD_BYTES, total)
-        if (len(self._first) >= wanted or media.enough(self._first)) and self._welcome(self._first, ended=False):
+        # A body that ends before is judged by `end`, which knows how far its end is proven.
+        known = len(self._first) >= media.HEAD_BYTES or media.enough(self._first)
+        if known and self._welcome(self._first, ended=False):
             self._gather(self._first)
 
     def _compare(self, chunk: bytes) -> None:

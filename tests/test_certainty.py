@@ -501,12 +501,13 @@ def test_the_beginning_of_a_picture_is_no_verdict_on_it(
     urls = [
         http2_faults.route("/a.webp", streamed(webp[:length]), f.ok(webp, "image/webp")),
         faults.route("/b.webp", closing(webp[:length]), f.ok(webp, "image/webp")),
+        faults.route("/c.webp", f.overlong(webp, length, "image/webp", keep_alive=True), f.ok(webp, "image/webp")),
     ]
     done = run("--retries", "0", *urls)
-    assert [result["status"] for result in done.results] == ["saved", "saved"]
+    assert [result["status"] for result in done.results] == ["saved"] * 3
     assert versions(http2_faults) == ["HTTP/2", "HTTP/1.1"]
-    assert len(faults.requests) == 2
-    assert saved(tmp_path) == {"a.webp": webp, "b.webp": webp}
+    assert len(faults.requests) == 4
+    assert saved(tmp_path) == {"a.webp": webp, "b.webp": webp, "c.webp": webp}
 
 
 def test_a_body_that_is_cut_below_the_least_size_is_asked_for_again(
