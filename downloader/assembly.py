@@ -1,9 +1,10 @@
 """One file put together on disk: the bodies of several responses, each written where it belongs.
 
 The item's own greenlet writes what its first response brings, and may have help: further greenlets take halves of
-what is left, each with a request for exactly its range, as long as the scheduler has a slot to spare. Who helps
-answers to nobody: what it wrote stays, what it did not is taken up by whoever is done first, and one that is refused
-or answered wrongly ends, with no more of its kind for this file. So a server that cannot do it costs one request.
+what is left, each with a request for exactly its range, as long as the scheduler has a slot to spare. The failure of
+a helper does not fail the file: what it wrote stays, what it did not write is taken up by the next greenlet that is
+done, and a helper that is refused or answered wrongly ends, with no further ones for this file. So a server that
+cannot send ranges costs one request.
 
 `Assembly.write` runs inside libcurl on the hub: it decides and writes, nothing else.
 """
@@ -120,7 +121,7 @@ class Assembly:
     def write(self, piece: Piece, chunks: list[bytes], size: int, limit: int | None) -> None:
         """Write ``size`` bytes of a response that brings those up to ``limit`` (None: unknown) to ``piece``.
 
-        Raises `Enough` where the others it brings are somebody else's by now.
+        Raises `Enough` where the further bytes that it brings belong to another piece by now.
         """
         if self._fatal is not None:
             raise self._fatal
@@ -296,7 +297,7 @@ class Assembly:
         self._ended.set()
 
     def _fetch(self, piece: Piece, ticket: Ticket) -> None:
-        """Ask for the range of ``piece`` and write it; afterwards nobody fetches it."""
+        """Ask for the range of ``piece`` and write it; afterwards the piece is free."""
         context, source, state = self._context, self._source, self.part.state
         assert piece.end is not None
         assert state is not None

@@ -153,7 +153,7 @@ class Source:
             raise late(most) from error
 
     def timer(self, most: float | None) -> gevent.Timeout:
-        """Return what raises `errors.DeadlineExceeded` at the deadline in whoever waits within it."""
+        """Return what raises `errors.DeadlineExceeded` at the deadline in the greenlet that waits within it."""
         left = self.left(most)
         return gevent.Timeout(left, None if left is None else late(most))
 

@@ -214,7 +214,7 @@ class Destination:
                     context.working.discard(key)
             if part is Taken.IN_PROGRESS and not context.locks.rules_out(self._locked or ""):
                 raise Skip("in progress", context.path(name))
-            # Who has locked it though the name is ours is no gdl: anybody may who can read it.
+            # A lock though the name is ours is not gdl's: every user who can read the file may lock it.
             if isinstance(part, Taken):
                 continue
             self._working, self._kept = key, name
