@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from downloader.blocks import Ending
     from downloader.context import Context
-    from downloader.destination import PartAside
     from downloader.framing import Framing
     from downloader.items import Address, Checksum, Item, Progress
-    from downloader.partfile import Part
+    from downloader.partfile import Part, PartAside
     from downloader.request import Request
     from downloader.resume import Ask
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from downloader import files, naming, resume, spans
 from downloader.claims import variants
 from downloader.context import Context, Name, Skip
 from downloader.errors import Interrupted, NameRefused, NoRoom
-from downloader.partfile import Part, open_nameless
+from downloader.partfile import Part, PartAside, open_nameless
 from downloader.resume import RESUME_FROM, State
 from downloader.statefile import PART
 from downloader.takeover import Taken, open_part
@@ -29,16 +29,6 @@ MOST_NUMBERS: Final = 10_000
 
 class Undecided(Exception):
     """The file may exist already, which its name will tell once names before it are settled."""
-
-
-class PartAside(NamedTuple):
-    """A part that is kept while another one is written for the same file."""
-
-    part: Part | None
-    working: str | None
-    kept: str | None
-    wanted: str | None
-    """What its response called the file."""
 
 
 class Destination:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from downloader import files, placing
 from downloader.errors import FileLost, GdlError, Interrupted
@@ -318,6 +318,16 @@ def _create_state(final: Spot, state: State) -> bool:
         return create_state(final, state.dump())
     except OSError:  # a full disk has room for a rename; what is really wrong that will tell
         return False
+
+
+class PartAside(NamedTuple):
+    """A part that is kept while another one is written for the same file."""
+
+    part: Part | None
+    working: str | None
+    kept: str | None
+    wanted: str | None
+    """What its response called the file."""
 
 
 def open_nameless(folders: Folders, name: str) -> Part | None:
