@@ -23,6 +23,7 @@ import gevent
 import greenlet
 
 from downloader import __main__ as command
+from downloader.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,24 +121,23 @@ def main() -> None:
     sys.argv[:3] = ["gdl"]
     tracer = Tracer()
     leave: Callable[[int], NoReturn] = os._exit
-    library: Any = gevent
-    take = library.signal_handler
+    enter = Signals.__enter__
 
-    def taken(*arguments: Any, **more: Any) -> Any:
+    def entered(signals: Signals) -> None:
         tracer.begin()
-        return take(*arguments, **more)
+        enter(signals)
+        if float(seconds):  # a thread from before would not have the signal blocked, and be ended by it
+            timer = threading.Timer(float(seconds), os.kill, (os.getpid(), signal.SIGTERM))
+            timer.daemon = True
+            timer.start()
 
     def left(code: int) -> NoReturn:
         with open(report, "w", encoding="utf-8") as file:
             json.dump(tracer.found(), file)
         leave(code)
 
-    library.signal_handler = taken
     vars(os)["_exit"] = left
-    if float(seconds):
-        timer = threading.Timer(float(seconds), os.kill, (os.getpid(), signal.SIGTERM))
-        timer.daemon = True
-        timer.start()
+    setattr(Signals, "__enter__", entered)  # noqa: B010 mypy knows it for a method
     command.main()
 
 

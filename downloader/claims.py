@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-SPILL = 12_000
+SPILL = 8_000
 """Texts a `SeenSet` keeps in memory before they move to disk: more than most lists have, and few enough for two."""
 LONG = 200
 """Characters of a text above which its digest is kept in its place."""

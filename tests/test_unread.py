@@ -50,7 +50,7 @@ class Unread:
         status = dict(
             line.split(":\t", 1) for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         )
-        return bool(int(status["SigCgt"], 16) & 1 << (signal.SIGTERM - 1))
+        return bool(int(status["SigBlk"], 16) & 1 << (signal.SIGTERM - 1))
 
     def wait_until_stuck(self) -> None:
         """Return when a stream has taken all that it takes, so that nothing goes on."""
