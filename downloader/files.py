@@ -22,6 +22,7 @@ from gevent import monkey
 from gevent.lock import Semaphore
 
 from downloader.errors import FileLost, NameRefused, StopRun
+from downloader.turns import in_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,33 +198,28 @@ def in_thread(function: Callable[[int], T], opening: Callable[[], int], closing:
     if turns is None:
         turns = _turns[hub] = Semaphore(hub.threadpool.maxsize)
     with turns:
-        return _in_thread(hub, function, opening(), closing)
+        return _in_thread(function, opening(), closing)
 
 
-def _in_thread(hub: Any, function: Callable[[int], T], fd: int, closing: Callable[[int], None]) -> T:
+def _in_thread(function: Callable[[int], T], fd: int, closing: Callable[[int], None]) -> T:
     owned = [fd]  # whoever takes it out closes it
 
-    def call() -> tuple[T | None, BaseException | None]:
+    def call() -> T | None:
         try:
             mine = owned.pop()
-        except IndexError:
-            return None, None
+        except IndexError:  # the greenlet was killed, and has closed it
+            return None
         try:
-            return function(mine), None
-        except BaseException as error:  # noqa: BLE001 raised again in the greenlet; gevent would print it
-            return None, error
+            return function(mine)
         finally:
             closing(mine)
 
     try:
-        value, error = hub.threadpool.apply(call)
+        return cast("T", in_pool(call))
     except BaseException:
         with suppress(IndexError):
             closing(owned.pop())
         raise
-    if error is not None:
-        raise error
-    return cast("T", value)
 
 
 def sync(fd: int) -> None:

@@ -32,8 +32,11 @@ def opening(path: str, function: Callable[[], T]) -> T:
         at_once = stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):  # for the function to tell
         at_once = True
-    if at_once:
-        return function()
+    return function() if at_once else in_pool(function)
+
+
+def in_pool(function: Callable[[], T]) -> T:
+    """Call ``function`` in a thread of the hub's; blocks the calling greenlet only, raises what it raises."""
 
     def call() -> tuple[T | None, BaseException | None]:
         try:

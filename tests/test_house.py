@@ -20,7 +20,7 @@ MOST_LINES = 350
 
 # Each layer imports from the layers above it in this list, or from its own without going in circles.
 LAYERS = (
-    {"_version", "errors", "text", "grammar", "hashes"},
+    {"_version", "errors", "text", "grammar", "hashes", "turns"},
     {"items"},
     {"options"},
     {"urls", "addresses", "limits", "health", "disposition", "media", "mediatypes", "markup", "probes", "signatures"}
@@ -52,7 +52,7 @@ LAYERS = (
         "trust",
         "writeback",
     },
-    {"transport", "alarm", "turns"},
+    {"transport", "alarm"},
     {"context"},
     {"digests", "bodies", "fetch", "assembly", "destination"},
     {"receiver", "slots", "slot"},
