@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from downloader import naming
 from downloader.errors import StopRun
-from downloader.hashes import blake2s
+from downloader.hashes import digest
 
 if TYPE_CHECKING:
     import sqlite3
@@ -98,7 +98,7 @@ class SeenSet:
 
 def _short(key: str | bytes) -> bytes:
     """Return the 128 bits by which a text is known on the disk."""
-    return blake2s(key.encode("utf-8", "surrogatepass"), digest_size=16).digest() if isinstance(key, str) else key
+    return digest(key, 16) if isinstance(key, str) else key
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from downloader import bytelocks, files
 from downloader.bytelocks import UNSUPPORTED, lock, lock_after_all
 from downloader.errors import GdlError
 from downloader.files import close
-from downloader.hashes import blake2b
+from downloader.hashes import digest
 from downloader.sharing import share
 
 if TYPE_CHECKING:
@@ -331,5 +331,4 @@ def _is_at(spot: Spot, found: os.stat_result) -> bool:
 
 def _offset(key: str) -> int:
     """Return where the lock of ``key`` is: the same in every process, from 1 to 2^62."""
-    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 2) + 1
+    return (int.from_bytes(digest(key, 8), "big") >> 2) + 1

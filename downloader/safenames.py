@@ -8,7 +8,7 @@ from unicodedata import category, normalize
 from urllib.parse import unquote_to_bytes
 
 from downloader.errors import NameRefused
-from downloader.hashes import blake2b
+from downloader.hashes import digest
 from downloader.mediatypes import MEDIA_EXTENSIONS
 from downloader.text import EDGES, SPACES
 
@@ -162,7 +162,7 @@ def shortened(name: str, limit: int) -> str:
 
 def url_hash(url: str) -> str:
     """Return 16 hexadecimal digits that stand for a URL, the same on every machine and at every run."""
-    return blake2b(url.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return digest(url, 8).hex()
 
 
 def key(name: str) -> str:
