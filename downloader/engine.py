@@ -105,8 +105,8 @@ class Engine:
             feeder = gevent.spawn(self._feed, items)
             try:
                 self._over.wait()
-                if self.tally.saved and self.stopped is None:
-                    self._check_place()
+                if self.tally.saved and self.stopped is None:  # its files may be elsewhere than their results say
+                    self.stopped = self._context.folders.astray()
             except BaseException:
                 self.stop(errors.Interrupted("the run itself was interrupted"))
                 raise
@@ -161,13 +161,6 @@ class Engine:
     def _stop_for(self, error: errors.StopRun) -> None:
         if self._context.stops(error):
             self.stop(error)
-
-    def _check_place(self) -> None:
-        """Have a run whose files are not where their results say end as one that was stopped."""
-        try:
-            self._context.folders.check_place()
-        except errors.StopRun as error:
-            self.stopped = error
 
     def _interruption(self) -> errors.Interrupted:
         return errors.Interrupted(f"not done: {self.stopped or 'interrupted'}")

@@ -68,11 +68,12 @@ class Folders:
         self._output.close()
         self._close_below(0)
 
-    def check_place(self) -> None:
-        """Raise `errors.StopRun` where the output folder's path does not lead to it any more."""
-        if (place := self._output.elsewhere()) is not None:
-            where = f"in {place}" if place else "on a disk that was unmounted or mounted over"
-            raise StopRun(f"{self.shown} is not the folder any more that was written to: what was saved is {where}")
+    def astray(self) -> StopRun | None:
+        """Return what to tell where the output folder's path does not lead to it any more."""
+        if (place := self._output.elsewhere()) is None:
+            return None
+        where = f"in {place}" if place else "on a disk that was unmounted or mounted over"
+        return StopRun(f"{self.shown} is not the folder any more that was written to: what was saved is {where}")
 
     # Finding.
 

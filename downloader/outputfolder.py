@@ -78,11 +78,13 @@ class OutputFolder:
     def elsewhere(self) -> str | None:
         """Return where the open folder is by now, if its path leads to it no more; empty where no other path does."""
         folder = self.folder
-        if folder is None or not os.fstat(folder.fd).st_nlink or _leads_to(self.absolute[1], folder.fd):
-            return None  # what was in a deleted folder is gone as well
+        if folder is None or _leads_to(self.absolute[1], folder.fd):
+            return None
         try:
+            if not os.fstat(folder.fd).st_nlink:
+                return None  # what was in a deleted folder is gone as well
             place = os.readlink(b"/proc/self/fd/%d" % folder.fd)
-        except OSError:
+        except OSError:  # its mount does not answer any more, or there is no /proc
             return ""
         return place.decode("utf-8", "surrogateescape") if _leads_to(place, folder.fd) else ""
 

@@ -516,3 +516,24 @@ def test_the_disk_is_told_of_each_new_folder_once(tmp_path: Path, monkeypatch: p
         folders.sync_new("x/z/2")
         assert synced[4:] == ["a/out/x"]
         assert not folders.new
+
+
+def test_where_the_output_folder_is_by_now_is_told_once_its_path_leads_elsewhere(folders: Folders, out: Path) -> None:
+    assert folders.root() is not None
+    assert folders.astray() is None
+    moved = out.rename(out.with_name("moved"))
+    assert str(moved) in str(folders.astray())
+    moved.rmdir()
+    assert folders.astray() is None
+
+
+def test_a_folder_whose_disk_does_not_answer_any_more_is_told_of(folders: Folders) -> None:
+    root = folders.root()
+    assert root is not None
+    kept = os.dup(root.fd)
+    os.close(root.fd)  # calls with it fail, as on a FUSE mount whose program has ended
+    try:
+        assert "unmounted" in str(folders.astray())
+    finally:
+        os.dup2(kept, root.fd)
+        os.close(kept)
