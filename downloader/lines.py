@@ -139,8 +139,8 @@ def group(lines: Iterable[bytes | None], *, json_list: bool = False) -> Iterator
             waiting = None
         size = len(line)
         stray = stray if kind is Kind.OPTION else Problem.STRAY
-        problem = Problem.TOO_LONG if size > MAX_ENTRY else _problem(kind, stray, json_list=json_list)
-        entry = Entry(number, b"" if size > MAX_ENTRY else cleaned, None, problem)
+        problem = _problem(size, kind, stray, json_list=json_list)
+        entry = Entry(number, b"" if problem is Problem.TOO_LONG else cleaned, None, problem)
         if kind is Kind.TEXT and not json_list:
             waiting = entry
         else:
@@ -149,7 +149,9 @@ def group(lines: Iterable[bytes | None], *, json_list: bool = False) -> Iterator
         yield waiting
 
 
-def _problem(kind: Kind, stray: Problem, *, json_list: bool) -> Problem | None:
+def _problem(size: int, kind: Kind, stray: Problem, *, json_list: bool) -> Problem | None:
+    if size > MAX_ENTRY:
+        return Problem.TOO_LONG
     if json_list:
         return None if kind is Kind.JSON else Problem.NOT_JSON
     return stray if kind is Kind.OPTION else None

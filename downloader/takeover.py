@@ -69,10 +69,10 @@ def open_part(folders: Folders, name: str, *, warn: Callable[[str], None]) -> Pa
                     found = take(fd, place, made=made, warn=warn)
                     ours = ours or made
                     if ours and (isinstance(found, Taken) or (found is False and not left)):
-                        files.give_back((place[0].fd, place[1] + PART.encode()))
+                        files.give_back(beside((place[0].fd, place[1]), PART))
         except BaseException:
             if made and place is not None:
-                files.give_back((place[0].fd, place[1] + PART.encode()))
+                files.give_back(beside((place[0].fd, place[1]), PART))
             files.close(fd)
             raise
         if found is None or isinstance(found, State):
